@@ -1,0 +1,58 @@
+# Everything runs in .venv, which is made from the hash-pinned lock files the first time it is needed (.ci/venv).
+# Paths are relative throughout, so the folder's own path may hold blanks.
+
+BIN := .venv/bin
+JOBS ?= 2
+
+.PHONY: help venv demo test check bench soak format lock clean
+
+help:
+	@echo "make demo     the whole product in a minute, on a temporary server (KEEP=1 leaves its folder behind)"
+	@echo "make test     all tests (JOBS=$(JOBS) processes; ARGS=… goes to pytest)"
+	@echo "make check    formatting, lint, types, import directions"
+	@echo "make format   write the formatting"
+	@echo "make bench    the table of ratios"
+	@echo "make soak     the property tests with many more examples"
+	@echo "make lock     remake requirements/ (ARGS=--upgrade for newer versions)"
+	@echo "make venv     only .venv, with the tools"
+	@echo "make clean    remove what was made, .venv too"
+
+.venv/.server: requirements/server.txt requirements/build.txt pyproject.toml .ci/venv
+	@.ci/venv server
+	@touch $@
+
+.venv/.dev: requirements/dev.txt requirements/build.txt pyproject.toml .ci/venv
+	@.ci/venv dev
+	@touch $@ .venv/.server
+
+venv: .venv/.dev
+
+demo: .venv/.server
+	@$(BIN)/stronghold demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+check: .venv/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: .venv/.server
+	@$(BIN)/python bench/run.py $(ARGS)
+
+soak: .venv/.dev
+	$(BIN)/python -m pytest -n $(JOBS) -o session_timeout=0 --timeout 1800 --hypothesis-profile soak tests/properties $(ARGS)
+
+lock:
+	.ci/lock $(ARGS)
+
+clean:
+	rm -rf .venv .venv-lock build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf *.egg-info
