@@ -1,0 +1,44 @@
+"""Whose signature counts now (protocol section 5, "Currency").
+
+A signature counts while its signer stands with that key and that right in the *current* org document. Agents and operators
+ask the same functions. ``verify=False`` is for an envelope whose bytes were verified under this very org document before:
+the right is checked all the same.
+"""
+
+from __future__ import annotations
+
+from stronghold_cli.protocol.documents.org import Org
+from stronghold_cli.protocol.documents.profile import Profile
+from stronghold_cli.protocol.envelope import Envelope, require_kind
+from stronghold_cli.protocol.errors import IntegrityError
+from stronghold_cli.protocol.keys import VerifyKey
+
+
+def verify_contents_signer(envelope: Envelope, org: Org, profile: Profile, *, verify: bool = True) -> None:
+    """Contents count when signed by an admin, or by an editor who stands in the profile's ``editors``."""
+    operator_id = envelope.operator_id
+    roles = ("admin", "editor") if operator_id is not None and operator_id in profile.editors else ("admin",)
+    _verify_signer("contents", envelope, org, roles, verify=verify)
+
+
+def verify_head_signer(envelope: Envelope, org: Org, *, verify: bool = True) -> None:
+    """A head counts when signed by an admin or an editor."""
+    _verify_signer("head", envelope, org, ("admin", "editor"), verify=verify)
+
+
+def verify_structure_signer(envelope: Envelope, org: Org, *, verify: bool = True) -> None:
+    """A structure counts when signed by an admin."""
+    _verify_signer("structure", envelope, org, ("admin",), verify=verify)
+
+
+def _verify_signer(kind: str, envelope: Envelope, org: Org, roles: tuple[str, ...], *, verify: bool) -> None:
+    """Protocol section 5, "Currency": the signer stands with that key and right in the current org document."""
+    operator = None if envelope.operator_id is None else org.operators.get(envelope.operator_id)
+    if operator is None or operator.role not in roles:
+        raise IntegrityError(
+            f"the {kind} is not signed by somebody who may sign it now",
+            evidence={"kind": kind, "keyid": envelope.keyid},
+        )
+    require_kind(envelope, kind)
+    if verify:
+        envelope.verify(kind, VerifyKey(operator.sign))
