@@ -1,0 +1,77 @@
+"""Boxes: symmetric encryption of protocol section 2, AES-256-GCM under a sub-key that is bound to kind and ctx.
+
+``box = 01 01 ‖ nonce 12 ‖ AES-256-GCM(kdf(key, "box/" + kind, ctx…), nonce, plaintext, aad) ‖ tag 16`` with
+``aad = 01 01 ‖ TLV("stronghold/v1/box/" + kind, ctx…)``. The ctx is never sent: whoever opens a box rebuilds it from
+documents that are verified (rule R2). Kinds and their ctx, in order (section 3):
+
+    profile-key      org_id, profile_id, profile epoch, group_id, group epoch
+    profile-key-old  org_id, profile_id, old epoch, new epoch
+    secret           org_id, profile_id, profile epoch, secret_id, version
+    keyset           org_id, operator_id
+    session          org_id, operator_id; kept on this machine only: TLV(start, end, keyset)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from stronghold_cli.crypto.kdf import KEY_BYTES, kdf
+from stronghold_cli.protocol.encoding import tlv
+from stronghold_cli.protocol.errors import IntegrityError, MalformedError
+
+Context: TypeAlias = tuple[bytes | str | int, ...]
+
+SUITE = b"\x01\x01"
+NONCE_BYTES = 12
+TAG_BYTES = 16
+MIN_SECRET = 64
+MAX_SECRET = 1_081_344  # what the largest name, value and note are padded to (secrets.py)
+_OVERHEAD = len(SUITE) + NONCE_BYTES + TAG_BYTES
+
+# The least and the greatest number of plaintext bytes of each kind. A kind that is not in the table does not exist.
+_PLAINTEXT_BYTES = {
+    "profile-key": (KEY_BYTES, KEY_BYTES),
+    "profile-key-old": (KEY_BYTES, KEY_BYTES),
+    "secret": (MIN_SECRET, MAX_SECRET),
+    "keyset": (KEY_BYTES, KEY_BYTES),
+    "session": (28 + KEY_BYTES, 28 + KEY_BYTES),
+}
+
+
+def make_box(key: bytes, kind: str, ctx: Context, plaintext: bytes, random: Callable[[int], bytes]) -> bytes:
+    """Encrypt ``plaintext`` under the 32-byte ``key`` for this kind and ctx; ``random`` gives the 12-byte nonce.
+
+    A plaintext of a size that ``open_box`` would refuse raises ``IntegrityError``.
+    """
+    _check_size(kind, len(plaintext))
+    nonce = random(NONCE_BYTES)
+    if len(nonce) != NONCE_BYTES:
+        raise IntegrityError(f"the source of randomness did not give {NONCE_BYTES} bytes")
+    return SUITE + nonce + AESGCM(kdf(key, "box/" + kind, *ctx)).encrypt(nonce, plaintext, _aad(kind, ctx))
+
+
+def open_box(key: bytes, kind: str, ctx: Context, blob: bytes) -> bytes:
+    """The plaintext of ``blob``, or ``IntegrityError``: wrong key, kind, ctx, version, suite or size, or a changed byte."""
+    _check_size(kind, len(blob) - _OVERHEAD)
+    if blob[:2] != SUITE:
+        raise MalformedError(f"a box ({kind}) is not of version 1 and suite 1")
+    nonce = blob[2 : 2 + NONCE_BYTES]
+    try:
+        return AESGCM(kdf(key, "box/" + kind, *ctx)).decrypt(nonce, blob[2 + NONCE_BYTES :], _aad(kind, ctx))
+    except (InvalidTag, ValueError) as error:
+        raise IntegrityError(f"a box ({kind}) does not open", evidence={"kind": kind}) from error
+
+
+def _check_size(kind: str, length: int) -> None:
+    """Refuse a plaintext length that this kind cannot have, before anything is derived or decrypted (rule R18)."""
+    least, greatest = _PLAINTEXT_BYTES[kind]
+    if not least <= length <= greatest:
+        raise MalformedError(f"a box ({kind}) has a size that it cannot have")
+
+
+def _aad(kind: str, ctx: Context) -> bytes:
+    return SUITE + tlv("stronghold/v1/box/" + kind, *ctx)
