@@ -1,0 +1,1 @@
+"""Where tokens, account keys, sessions and marks lie on this machine."""

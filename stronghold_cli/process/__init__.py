@@ -1,0 +1,1 @@
+"""Starting other programs with secrets in their environment."""
