@@ -1,0 +1,133 @@
+"""The table of formats: order and form of every file, refusals with key, reason and remedy, and reading back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+import pytest
+
+from stronghold_cli.formats import dotenv, table
+from stronghold_cli.formats.table import FORMATS, Rendered, render
+from stronghold_cli.protocol.errors import Unwritable, UsageError
+
+
+def counting_random() -> Callable[[int], bytes]:
+    drawn = iter(range(1, 1 << 16))
+    return lambda size: next(drawn).to_bytes(size, "big")
+
+
+def written(format_name: str, values: Mapping[str, bytes]) -> bytes:
+    return render(format_name, values, random=counting_random()).content
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_keys_are_sorted_and_the_file_ends_with_one_line_end(format_name: str) -> None:
+    content = written(format_name, {"b": b"2", "_": b"0", "B": b"1"} if format_name != "shell" else {"b": b"2", "B": b"1"})
+    assert content.index(b"B") < content.index(b"b")
+    assert content.endswith(b"\n")
+    assert not content.endswith(b"\n\n")
+    assert b"\r" not in content
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_the_order_in_which_values_come_makes_no_difference(format_name: str) -> None:
+    assert written(format_name, {"A": b"1", "B": b"2"}) == written(format_name, {"B": b"2", "A": b"1"})
+
+
+def test_only_shell_exports() -> None:
+    assert [name for name in FORMATS if b"export" in written(name, {"A": b"1"})] == ["shell"]
+
+
+@pytest.mark.parametrize(("format_name", "content"), [("dotenv", b""), ("json", b"{}\n"), ("shell", b""), ("github", b"")])
+def test_no_values_make_an_empty_file(format_name: str, content: bytes) -> None:
+    assert written(format_name, {}) == content
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("name", ["", "1A", "A-B", "A B", "A=B", "\u00c4", "A\n", "A" * 256])
+def test_a_name_that_is_not_legal_is_refused(format_name: str, name: str) -> None:
+    with pytest.raises(Unwritable, match="its name is not made of letters"):
+        render(format_name, {name: b"secret-value"}, random=counting_random())
+
+
+def test_an_unknown_format_is_told_with_those_that_exist() -> None:
+    with pytest.raises(UsageError) as caught:
+        render("yml", {}, random=counting_random())
+    assert caught.value.hint == "Use one of dotenv, json, shell, github."
+
+
+@pytest.mark.parametrize(
+    ("format_name", "value", "reason", "remedy"),
+    [
+        ("dotenv", b"a${x}", "${", "--format json or shell or github."),
+        ("dotenv", b"a$(x)", "$(", "--format json or shell or github."),
+        ("dotenv", b"a\0secret", "NUL", "--format json."),
+        ("dotenv", b"secret\xff", "UTF-8", "--format shell."),
+        ("json", b"secret\xff", "UTF-8", "--format shell."),
+        ("shell", b"a\0secret", "NUL", "--format json."),
+        ("github", b"a\0secret", "NUL", "--format json."),
+        ("github", b"secret\xff", "UTF-8", "--format shell."),
+        ("github", b"secret\r", "carriage return", "--format dotenv or json or shell."),
+        ("shell", b"secret\xff\0", "NUL", "leave KEY out, or store it in base64."),
+    ],
+)
+def test_a_refusal_names_key_reason_and_the_formats_that_carry_the_values(
+    format_name: str, value: bytes, reason: str, remedy: str
+) -> None:
+    with pytest.raises(Unwritable) as caught:
+        render(format_name, {"KEY": value, "OTHER": b"fine"}, random=counting_random())
+    assert caught.value.message.startswith(f"KEY cannot be written as {format_name}: ")
+    assert reason in caught.value.message
+    assert caught.value.hint.endswith(remedy)
+    assert "secret" not in caught.value.message + caught.value.hint
+
+
+def test_all_refused_keys_are_named_up_to_a_handful() -> None:
+    with pytest.raises(Unwritable, match=r"^K0 cannot .* Neither can K1, K2\.$"):
+        render("dotenv", {f"K{n}": b"${" for n in range(3)}, random=counting_random())
+    with pytest.raises(Unwritable, match=r"Neither can K1, K2, K3, K4, K5, …\.$"):
+        render("dotenv", {f"K{n}": b"${" for n in range(9)}, random=counting_random())
+
+
+def test_a_file_that_does_not_read_back_is_not_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(ModuleType):
+        refusal = staticmethod(dotenv.refusal)
+        read = staticmethod(dotenv.read)
+
+        @staticmethod
+        def write(values: Mapping[str, bytes], random: Callable[[int], bytes]) -> tuple[bytes, tuple[str, ...]]:
+            return b"".join(f"{name}=".encode() + value + b"\n" for name, value in values.items()), ()
+
+    monkeypatch.setitem(sys.modules, "broken_format", Broken("broken_format"))
+    monkeypatch.setattr(table, "FORMATS", {**FORMATS, "broken": "broken_format"})
+    assert render("broken", {"A": b"1"}, random=counting_random()).content == b"A=1\n"
+    with pytest.raises(Unwritable, match="did not read back"):
+        render("broken", {"A": b"1 # 2"}, random=counting_random())
+    with pytest.raises(Unwritable, match="did not read back"):
+        render("broken", {"A": b"'1"}, random=counting_random())
+
+
+def test_a_rendered_file_shows_no_value() -> None:
+    assert repr(Rendered(content=b"A=secret\n", notes=())) == "Rendered(9 bytes, 0 notes)"
+
+
+def test_writing_one_format_loads_no_other_and_nothing_heavy() -> None:
+    script = (
+        "import sys; from stronghold_cli.formats.table import render; render('shell', {'A': b'1'}, random=None);"
+        "print(sorted(m for m in sys.modules if m.startswith('stronghold_cli.formats.')));"
+        "print([m for m in ('dotenv', 'dataclasses', 'inspect', 'pathlib', 'tempfile', 'subprocess') if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", script], capture_output=True, text=True, check=True, env={"PYTHONPATH": _root()}
+    )
+    loaded, heavy = run.stdout.splitlines()
+    assert loaded == str([f"stronghold_cli.formats.{name}" for name in ("shell", "table", "text")])
+    assert heavy == "[]"
+
+
+def _root() -> str:
+    assert table.__file__
+    return table.__file__.removesuffix("/stronghold_cli/formats/table.py")
