@@ -1,0 +1,79 @@
+"""Carrying out one act as one commit: verify, draft, send, and meet what may happen on the way (protocol section 5).
+
+After a ``CONFLICT`` or a lost answer the client looks for its own head in the newest chain. Where it is there, the commit
+took effect; else the act is carried out again from its arguments, over the newly verified state, with nothing used twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from stronghold_cli.protocol.errors import Conflict, IntegrityError, Refused, Unavailable
+from stronghold_cli.protocol.messages import decode_committed, decode_sync
+from stronghold_cli.protocol.state import OrgState
+from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.keyring import Keyring
+from stronghold_cli.vault.operator import Operator
+from stronghold_cli.vault.replica import Replica
+
+T = TypeVar("T")
+
+_ATTEMPTS = 8
+
+
+class Vault:
+    """An operator with the verified state of the org: what every management command works on."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+        self.replica = Replica(operator)
+        self.state: OrgState = self.replica.sync()
+        self.keys = Keyring(operator, self.state)
+
+    def commit(self, act: Callable[[Draft], T]) -> T:
+        """Carry out ``act`` as one commit and return what it returned; an act that changes nothing sends nothing."""
+        for _ in range(_ATTEMPTS):
+            draft = Draft(self.state, self.operator.keyset, self.keys, self.operator.now, self.operator.random)
+            result = act(draft)
+            if draft.is_empty or self._send(draft):
+                return result
+        raise Conflict("Others changed the org at every attempt, so nothing was changed.", hint="Run the command again.")
+
+    def _send(self, draft: Draft) -> bool:
+        """Whether the commit stands; False: it does not, and the state was brought up to date for another attempt."""
+        commit, after = draft.finish()
+        try:
+            answer = decode_committed(self.operator.post("/commits", commit.encode()))
+        except Refused as refusal:
+            if refusal.code != "CONFLICT":
+                raise
+            return self._look_for(after)
+        except Unavailable as error:
+            return self._look_after_silence(after, error)
+        if answer.seq != after.seq:
+            raise IntegrityError("The server answers a commit with another number than it has.")
+        self._adopt(after)
+        return True
+
+    def _look_after_silence(self, after: OrgState, error: Unavailable) -> bool:
+        try:
+            return self._look_for(after)
+        except Unavailable:
+            raise Unavailable(
+                f"{error.message} The change was sent and may have taken effect.",
+                hint="Look at the state when the server is back, before you run the command again.",
+            ) from error
+
+    def _look_for(self, after: OrgState) -> bool:
+        """Look for the own head in the newest chain."""
+        own = after.head.document
+        known = self.state
+        since = decode_sync(self.operator.get(f"/sync?since={known.seq}&org_seq={known.org.document.seq}"))
+        self._adopt(self.replica.sync())
+        return any(envelope.sha256 == own.sha256 for envelope in since.heads)
+
+    def _adopt(self, state: OrgState) -> None:
+        self.replica.keep(state)
+        self.state = state
+        self.keys = Keyring(self.operator, state)

@@ -1,0 +1,230 @@
+"""A commit in the making: changes laid over one verified state, then numbered, hashed and signed (protocol section 5).
+
+Acts call ``put_…``, ``set_member`` and ``write_entry``; ``finish`` computes versions, map roots, structure, contents and
+head, and runs the server's own checks before anything is sent. A draft is made for one attempt and never used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from stronghold_cli.crypto.keys import Keyset
+from stronghold_cli.protocol.documents.agent import Agent
+from stronghold_cli.protocol.documents.base import NO_EXTENSIONS, ZERO_HASH, Document
+from stronghold_cli.protocol.documents.contents import Contents
+from stronghold_cli.protocol.documents.group import Group
+from stronghold_cli.protocol.documents.head import Head
+from stronghold_cli.protocol.documents.leaves import (
+    DocumentLeaf,
+    EntryLeaf,
+    MemberLeaf,
+    decode_entry_leaf,
+    document_key,
+    leaf_link,
+)
+from stronghold_cli.protocol.documents.profile import Profile
+from stronghold_cli.protocol.documents.structure import Structure
+from stronghold_cli.protocol.encoding import digest
+from stronghold_cli.protocol.envelope import Envelope, sign_envelope
+from stronghold_cli.protocol.messages import Commit
+from stronghold_cli.protocol.rules import check_state
+from stronghold_cli.protocol.signed_map import map_root
+from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, Changes, MapId, OrgState, advance
+from stronghold_cli.protocol.steps import check_step
+from stronghold_cli.vault.keyring import Keyring
+
+
+class Draft:
+    """Changes over ``state`` by one operator. ``seq`` is the number of the head that it will make."""
+
+    def __init__(self, state: OrgState, keyset: Keyset, keys: Keyring, now: int, random: Callable[[int], bytes]) -> None:
+        self.state = state
+        self.keyset = keyset
+        self.keys = keys
+        self.now = now
+        self.random = random
+        self.seq = state.seq + 1
+        self._documents: dict[tuple[str, bytes], Agent | Group | Profile | None] = {}
+        self._maps: dict[MapId, dict[bytes, bytes | None]] = {}
+        self._written: set[bytes] = set()
+        self._blobs: dict[bytes, bytes] = {}
+        self._shares: dict[bytes, bytes] = {}
+
+    @property
+    def org_id(self) -> bytes:
+        """The org's id."""
+        return self.state.org_id
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was changed."""
+        return not (self._documents or self._maps or self._written)
+
+    def new_id(self) -> bytes:
+        """A fresh 16-byte id."""
+        return self.random(16)
+
+    def agents(self) -> dict[bytes, Agent]:
+        """All agents as this draft leaves them."""
+        return {id_: item for id_, item in self._current("agent").items() if isinstance(item, Agent)}
+
+    def groups(self) -> dict[bytes, Group]:
+        """All groups as this draft leaves them."""
+        return {id_: item for id_, item in self._current("group").items() if isinstance(item, Group)}
+
+    def profiles(self) -> dict[bytes, Profile]:
+        """All profiles as this draft leaves them."""
+        return {id_: item for id_, item in self._current("profile").items() if isinstance(item, Profile)}
+
+    def put(self, document: Agent | Group | Profile) -> None:
+        """Add or replace a document; its version is set here, its map roots by ``finish``."""
+        self._documents[document.KIND, document.id] = document
+        if isinstance(document, Profile) and document.id not in self.state.profiles:
+            self._written.add(document.id)
+
+    def set_member(self, group_id: bytes, member_id: bytes, leaf: MemberLeaf | None) -> None:
+        """Set or drop a member leaf of a group."""
+        self._maps.setdefault(("members", group_id), {})[member_id] = None if leaf is None else leaf.encode()
+        self._documents.setdefault(("group", group_id), self.state.groups.get(group_id))
+
+    def write_entry(self, profile_id: bytes, secret_id: bytes, ciphertext: bytes | None, *, epoch: int) -> None:
+        """Set the next version of a secret, or delete it (``None``)."""
+        raw = self.state.leaves("entries", profile_id).get(secret_id)
+        previous = None if raw is None else decode_entry_leaf(raw)
+        leaf = EntryLeaf(
+            version=self.next_version(profile_id, secret_id),
+            epoch=epoch,
+            ciphertext_sha256=ZERO_HASH if ciphertext is None else self.add_blob(ciphertext),
+            prev=ZERO_HASH if raw is None else leaf_link(secret_id, raw),
+            oldest=1 if previous is None else previous.oldest,
+        )
+        self._maps.setdefault(("entries", profile_id), {})[secret_id] = leaf.encode()
+        self._written.add(profile_id)
+
+    def touch_contents(self, profile_id: bytes) -> None:
+        """Make a new contents document of a profile even where no entry changes: at a new epoch."""
+        self._written.add(profile_id)
+
+    def next_version(self, profile_id: bytes, secret_id: bytes) -> int:
+        """The version that ``write_entry`` will give."""
+        raw = self.state.leaves("entries", profile_id).get(secret_id)
+        return 1 if raw is None else decode_entry_leaf(raw).version + 1
+
+    def add_blob(self, blob: bytes) -> bytes:
+        """Add a blob to the commit; returns its hash."""
+        sha256 = digest(blob)
+        self._blobs[sha256] = blob
+        return sha256
+
+    def add_share(self, token_id: bytes, share: bytes) -> None:
+        """Add the share of a new token."""
+        self._shares[token_id] = share
+
+    def finish(self) -> tuple[Commit, OrgState]:
+        """Sign everything, check it as the server will, and return the commit with the state that it makes."""
+        payloads = [document.payload for document in self._finish_documents()]
+        structure = self._finish_structure()
+        contents = [self._sign("contents", document) for document in self._finish_contents()]
+        head = self._finish_head(structure, contents)
+        changes = Changes(
+            org=(),
+            heads=(head,),
+            structure=structure,
+            contents=tuple(contents),
+            payloads=tuple(payloads),
+            maps=self._maps,
+        )
+        after = advance(self.state, changes)
+        check_state(after)
+        check_step(self.state, after, changes, self.keyset.operator_id)
+        return Commit(changes=changes, blobs=tuple(self._blobs.values()), shares=self._shares), after
+
+    def _current(self, kind: str) -> dict[bytes, Agent | Group | Profile]:
+        documents = {
+            id_: item for id_, item in self.state.documents(kind).items() if isinstance(item, (Agent, Group, Profile))
+        }
+        for (changed, id_), document in self._documents.items():
+            if changed == kind and document is not None:
+                documents[id_] = document
+            elif changed == kind:
+                documents.pop(id_, None)
+        return documents
+
+    def _leaves_after(self, map_id: MapId) -> dict[bytes, bytes]:
+        leaves = dict(self.state.maps.get(map_id, {}))
+        for key, value in self._maps.get(map_id, {}).items():
+            if value is None:
+                leaves.pop(key, None)
+            else:
+                leaves[key] = value
+        return leaves
+
+    def _finish_documents(self) -> Iterable[Document]:
+        finished: list[Document] = []
+        for (kind, id_), document in self._documents.items():
+            if document is None:
+                self._maps.setdefault(DOCUMENTS, {})[document_key(kind, id_)] = None
+                continue
+            previous = self.state.documents(kind).get(id_)
+            version = 1 if previous is None else int(getattr(previous, "version", 0)) + 1
+            if isinstance(document, Group):
+                document = document.replace(member_map=map_root(self._leaves_after(("members", id_))))
+            elif isinstance(document, Profile):
+                document = document.replace(old_keys=map_root(self._leaves_after(("old_keys", id_))))
+            document = document.replace(version=version)
+            leaf = DocumentLeaf(name=document.name, sha256=document.sha256)
+            self._maps.setdefault(DOCUMENTS, {})[document_key(kind, id_)] = leaf.encode()
+            self._documents[kind, id_] = document
+            finished.append(document)
+        return finished
+
+    def _finish_structure(self) -> Envelope | None:
+        if DOCUMENTS not in self._maps:
+            return None
+        known = self.state.structure.document
+        structure = Structure(
+            org_id=self.org_id,
+            seq=self.seq,
+            prev=known.sha256,
+            documents=map_root(self._leaves_after(DOCUMENTS)),
+            lockdowns=known.lockdowns,
+            created=self.now,
+            **NO_EXTENSIONS,
+        )
+        return self._sign("structure", structure)
+
+    def _finish_contents(self) -> list[Contents]:
+        finished = []
+        for profile_id in sorted(self._written):
+            known = self.state.contents.get(profile_id)
+            contents = Contents(
+                org_id=self.org_id,
+                profile_id=profile_id,
+                seq=self.seq,
+                version=1 if known is None else known.document.version + 1,
+                prev=ZERO_HASH if known is None else known.document.sha256,
+                profile_epoch=self.profiles()[profile_id].epoch,
+                entries=map_root(self._leaves_after(("entries", profile_id))),
+                created=self.now,
+                **NO_EXTENSIONS,
+            )
+            self._maps.setdefault(CONTENTS, {})[profile_id] = contents.sha256
+            finished.append(contents)
+        return finished
+
+    def _finish_head(self, structure: Envelope | None, contents: list[Envelope]) -> Envelope:
+        known = self.state.head.document
+        head = Head(
+            org_id=self.org_id,
+            seq=self.seq,
+            prev=known.sha256,
+            org_sha256=self.state.org.document.sha256,
+            structure_sha256=known.structure_sha256 if structure is None else structure.sha256,
+            contents=map_root(self._leaves_after(CONTENTS)) if contents else known.contents,
+            created=self.now,
+            **NO_EXTENSIONS,
+        )
+        return self._sign("head", head)
+
+    def _sign(self, kind: str, document: Document) -> Envelope:
+        return sign_envelope(kind, document.payload, self.keyset.operator_id.hex(), self.keyset.sign)

@@ -1,0 +1,97 @@
+"""Finding what a person named, in verified state only: by name without regard to case, or by id (``ag_`` and 32 digits)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from stronghold_cli.protocol.documents.agent import Agent, Token
+from stronghold_cli.protocol.documents.group import Group
+from stronghold_cli.protocol.documents.org import Operator
+from stronghold_cli.protocol.documents.profile import Profile
+from stronghold_cli.protocol.errors import Conflict, NotFound, UsageError
+from stronghold_cli.protocol.names import ID_PREFIXES, caseless
+from stronghold_cli.protocol.state import OrgState
+
+N = TypeVar("N", Agent, Group, Profile, Operator)
+
+
+def find_agent(agents: Mapping[bytes, Agent], text: str) -> Agent:
+    """The agent of that name or id; ``NotFound`` names the nearest that exists."""
+    return agents[_find("agent", agents, text)]
+
+
+def find_group(groups: Mapping[bytes, Group], text: str) -> Group:
+    """The group of that name or id; ``NotFound`` names the nearest that exists."""
+    return groups[_find("group", groups, text)]
+
+
+def find_profile(profiles: Mapping[bytes, Profile], text: str) -> Profile:
+    """The profile of that name or id; ``NotFound`` names the nearest that exists."""
+    return profiles[_find("profile", profiles, text)]
+
+
+def find_operator(state: OrgState, text: str) -> bytes:
+    """The id of the operator of that name or id; ``NotFound`` names the nearest that exists."""
+    return _find("operator", state.org.document.operators, text)
+
+
+def find_token(state: OrgState, text: str) -> tuple[Agent, bytes, Token]:
+    """The live token with that id (``tk_…``), shown end (``shat_…last4``), ``AGENT/NAME``, or name if only one has it."""
+    found = [
+        (agent, token_id, token)
+        for agent in state.agents.values()
+        for token_id, token in agent.tokens.items()
+        if _names_token(text, agent, token_id, token)
+    ]
+    if not found:
+        raise NotFound(f"There is no live token {text[:60]!r}.", hint="List them with: stronghold token list")
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} tokens are called {text[:60]!r}.", hint="Give the token's id (tk_…) instead.")
+    return found[0]
+
+
+def require_free(kind: str, documents: Mapping[bytes, Agent | Group | Profile], name: str) -> None:
+    """Raise ``Conflict`` where a document of the kind has that name already."""
+    if any(caseless(document.name) == caseless(name) for document in documents.values()):
+        raise Conflict(f"There is already a {kind} named {name!r}.", hint="Choose another name.")
+
+
+def shown_id(kind: str, id_: bytes) -> str:
+    """An id as people see it: ``ag_`` and 32 hex digits."""
+    return f"{ID_PREFIXES[kind]}{id_.hex()}"
+
+
+def _find(kind: str, documents: Mapping[bytes, N], text: str) -> bytes:
+    prefix = ID_PREFIXES[kind]
+    if text.startswith(prefix):
+        for id_ in documents:
+            if id_.hex() == text[len(prefix) :]:
+                return id_
+    wanted = caseless(text)
+    for id_, document in documents.items():
+        if caseless(document.name) == wanted:
+            return id_
+    raise NotFound(
+        f"There is no {kind} named {text[:100]!r}.", hint=_nearest(kind, [d.name for d in documents.values()], text)
+    )
+
+
+def _nearest(kind: str, names: list[str], text: str) -> str:
+    from difflib import get_close_matches  # only on the way to an error
+
+    close = get_close_matches(text, names, n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}?" if close else f"List them with: stronghold {_LISTS[kind]} list"
+
+
+_LISTS = {"agent": "agent", "group": "group", "profile": "profile", "operator": "member"}
+
+
+def _names_token(text: str, agent: Agent, token_id: bytes, token: Token) -> bool:
+    return text in {
+        shown_id("token", token_id),
+        f"shat_…{token.last4}",
+        f"shat_...{token.last4}",
+        token.name,
+        f"{agent.name}/{token.name}",
+    }

@@ -1,0 +1,169 @@
+"""Acts on profiles and their secrets: create, read, write, delete (protocol sections 3 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from stronghold_cli.crypto.keys import ProfileKey
+from stronghold_cli.crypto.secrets import Secret
+from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
+from stronghold_cli.protocol.documents.profile import Profile
+from stronghold_cli.protocol.encoding import digest
+from stronghold_cli.protocol.errors import IntegrityError, NotFound, UsageError
+from stronghold_cli.protocol.messages import decode_ciphertexts
+from stronghold_cli.protocol.names import (
+    MAX_CIPHERTEXT,
+    MAX_DESCRIPTION,
+    MAX_SECRETS,
+    is_secret_name,
+    nfc,
+    require_name,
+    require_secret_name,
+)
+from stronghold_cli.protocol.record import Record
+from stronghold_cli.protocol.signed_map import map_root
+from stronghold_cli.vault.committing import Vault
+from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.groups import create_group, grant
+from stronghold_cli.vault.lookup import require_free
+
+_KEY = 32
+
+
+class StoredSecret(Record):
+    """A secret as it stands: its id and version beside what was opened."""
+
+    id: bytes
+    version: int
+    secret: Secret
+
+
+class Difference(Record):
+    """What writing a set of values would change in a profile, by names."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.added or self.changed or self.removed)
+
+
+def create_profile(draft: Draft, name: str, description: str = "", *, with_group: bool = True) -> Profile:
+    """Make an empty profile and, unless asked not to, a group of the same name that may read it."""
+    name = require_name("profile", name)
+    description = nfc(description)
+    if len(description) > MAX_DESCRIPTION:
+        raise UsageError(f"The description has more than {MAX_DESCRIPTION} characters.")
+    require_free("profile", draft.profiles(), name)
+    profile_id = draft.new_id()
+    key = ProfileKey(draft.random(_KEY), draft.org_id, profile_id, 1)
+    profile = Profile(
+        org_id=draft.org_id,
+        id=profile_id,
+        version=1,
+        name=name,
+        description=description,
+        epoch=1,
+        kcv=key.kcv,
+        old_keys=map_root({}),
+        editors=(),
+        grants={},
+        **NO_EXTENSIONS,
+    )
+    draft.keys.learn_profile(key)
+    draft.put(profile)
+    if with_group:
+        grant(draft, create_group(draft, name), profile)
+    return draft.profiles()[profile_id]
+
+
+def read_secrets(vault: Vault, profile: Profile) -> dict[str, StoredSecret]:
+    """Fetch, verify and open all live secrets of a profile, by name; raises ``IntegrityError``."""
+    entries = {id_: entry for id_, entry in vault.state.entries(profile.id).items() if entry.is_live}
+    if not entries:
+        return {}
+    key = vault.keys.profile(profile.id)
+    delivered = decode_ciphertexts(vault.operator.get(f"/profiles/{profile.id.hex()}/contents")).ciphertexts
+    if delivered.keys() != entries.keys():
+        raise IntegrityError(f"The secrets received are not exactly those of the profile {profile.name!r}.")
+    found: dict[str, StoredSecret] = {}
+    for secret_id, entry in entries.items():
+        ciphertext = delivered[secret_id]
+        if digest(ciphertext) != entry.ciphertext_sha256:
+            raise IntegrityError("A secret received is not the one in the profile's contents.")
+        secret = key.open_secret(secret_id, entry.version, ciphertext)
+        if not is_secret_name(secret.name) or secret.name in found:
+            raise IntegrityError("A secret has a name that is not legal, or two have the same.")
+        found[secret.name] = StoredSecret(id=secret_id, version=entry.version, secret=secret)
+    return dict(sorted(found.items()))
+
+
+def compare(known: Mapping[str, StoredSecret], values: Mapping[str, bytes], *, prune: bool = False) -> Difference:
+    """What ``write_secrets`` would do."""
+    return Difference(
+        added=tuple(sorted(values.keys() - known.keys())),
+        changed=tuple(sorted(name for name in values.keys() & known.keys() if known[name].secret.value != values[name])),
+        unchanged=tuple(sorted(name for name in values.keys() & known.keys() if known[name].secret.value == values[name])),
+        removed=tuple(sorted(known.keys() - values.keys())) if prune else (),
+    )
+
+
+def write_secrets(
+    draft: Draft,
+    profile: Profile,
+    known: Mapping[str, StoredSecret],
+    values: Mapping[str, bytes],
+    *,
+    notes: Mapping[str, bytes] | None = None,
+    prune: bool = False,
+) -> Difference:
+    """Set the values that differ (and, with ``prune``, delete what is not among them); unchanged ones keep their version."""
+    difference = compare(known, values, prune=prune)
+    notes = notes or {}
+    renewed = [name for name in difference.unchanged if name in notes and known[name].secret.note != notes[name]]
+    _check_limits(profile, known, difference, values)
+    key = draft.keys.profile(profile.id)
+    for name in (*difference.added, *difference.changed, *renewed):
+        stored = known.get(name)
+        secret = Secret(
+            name=require_secret_name(name),
+            value=values[name],
+            note=notes.get(name, b"" if stored is None else stored.secret.note),
+            author=draft.keyset.operator_id,
+            time=draft.now,
+        )
+        secret_id = draft.new_id() if stored is None else stored.id
+        version = draft.next_version(profile.id, secret_id)
+        ciphertext = key.seal_secret(secret_id, version, secret, draft.random)
+        draft.write_entry(profile.id, secret_id, ciphertext, epoch=profile.epoch)
+    for name in difference.removed:
+        draft.write_entry(profile.id, known[name].id, None, epoch=profile.epoch)
+    return difference
+
+
+def delete_secrets(draft: Draft, profile: Profile, known: Mapping[str, StoredSecret], names: Iterable[str]) -> None:
+    """Delete secrets by name; ``NotFound`` where one does not exist, and then none is deleted."""
+    names = list(dict.fromkeys(names))
+    for name in names:
+        if name not in known:
+            raise NotFound(
+                f"There is no secret {name[:60]!r} in the profile {profile.name!r}.",
+                hint=f"List them with: stronghold secret list --profile {profile.name}",
+            )
+    for name in names:
+        draft.write_entry(profile.id, known[name].id, None, epoch=profile.epoch)
+
+
+def _check_limits(
+    profile: Profile, known: Mapping[str, StoredSecret], difference: Difference, values: Mapping[str, bytes]
+) -> None:
+    after = len(known) + len(difference.added) - len(difference.removed)
+    if after > MAX_SECRETS:
+        raise UsageError(f"The profile {profile.name!r} would hold {after} secrets; {MAX_SECRETS} is the limit.")
+    size = sum(len(value) for value in values.values())
+    if size > MAX_CIPHERTEXT:
+        raise UsageError(f"The values have {size} bytes together; a profile holds at most {MAX_CIPHERTEXT}.")

@@ -1,0 +1,173 @@
+"""The verified state of an org, kept on this machine and brought up to date by a sync (protocol section 5, "Org chain").
+
+The file holds the body of a full sync. It is believed by hash alone: when it is read, its head must be the one in the mark,
+and everything in it is checked against that head again. Where the file is missing but the mark is there, the whole state is
+fetched anew and the chain of heads since the mark is demanded all the same.
+"""
+
+from __future__ import annotations
+
+import os
+
+from stronghold_cli.keystore.files import read_private, remove, write_private
+from stronghold_cli.keystore.marks import (
+    HeadMark,
+    Mark,
+    MarkFile,
+    OrgMark,
+    check_head,
+    check_org,
+    check_structure,
+    operator_mark,
+)
+from stronghold_cli.keystore.paths import data_dir
+from stronghold_cli.protocol.documents.head import Head
+from stronghold_cli.protocol.documents.org import version_number
+from stronghold_cli.protocol.envelope import Envelope
+from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError
+from stronghold_cli.protocol.messages import MAX_BODY, decode_sync, encode_sync
+from stronghold_cli.protocol.rules import check_state
+from stronghold_cli.protocol.state import Changes, OrgState, advance
+from stronghold_cli.vault.operator import Operator
+from stronghold_cli.version import VERSION
+
+
+class Replica:
+    """The local copy of one org's state, with its mark."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+        self._marks: MarkFile = operator_mark(operator.org_id)
+        self._path = _path(operator.org_id)
+        self._state: OrgState | None = None
+
+    def sync(self) -> OrgState:
+        """Fetch and verify what changed, keep it, and return the newest state; raises ``IntegrityError``."""
+        mark = self._marks.load()
+        known = self._state or _load(self._path, mark)
+        if known is None:
+            state = self._fetch_all(mark)
+        else:
+            changes = decode_sync(self._operator.get(f"/sync?since={known.seq}&org_seq={known.org.document.seq}"))
+            state = advance(known, _without_known(known, changes))
+        check_state(state)
+        _check_client(state)
+        _check_mark(state, mark)
+        self.keep(state)
+        return state
+
+    def keep(self, state: OrgState) -> None:
+        """Remember a verified state, its mark first: a state file newer than its mark is never believed."""
+        if self._state is state:
+            return
+        self._marks.save(_mark_of(state), required=True)
+        if self._state is None or self._state.head.envelope != state.head.envelope:
+            write_private(self._path, encode_sync(_everything(state)))
+        self._state = state
+
+    def mark(self) -> Mark | None:
+        """What this machine remembers of the org."""
+        return self._marks.load()
+
+    def _fetch_all(self, mark: Mark | None) -> OrgState:
+        changes = decode_sync(self._operator.get("/sync?since=0&org_seq=0"))
+        anchor = self._operator.anchor if mark is None else mark.org.sha256
+        state = advance(None, changes.replace(org=_from_anchor(changes, anchor)), anchor=anchor)
+        if mark is not None and state.seq > mark.head.seq:
+            self._demand_heads(mark, state)
+        return state
+
+    def _demand_heads(self, mark: Mark, state: OrgState) -> None:
+        """Every head since the mark's, each naming the one before."""
+        since = decode_sync(self._operator.get(f"/sync?since={mark.head.seq}&org_seq={state.org.document.seq}"))
+        link, seq = mark.head.sha256, mark.head.seq
+        for envelope in since.heads:
+            head = Head.decode(envelope.payload)
+            if envelope.sha256 == link:
+                continue
+            if head.prev != link or head.seq <= seq:
+                raise IntegrityError("The heads received do not continue the one in the mark.", evidence={"mark": seq})
+            link, seq = envelope.sha256, head.seq
+        if link != state.head.document.sha256:
+            raise IntegrityError("The heads received do not lead from the mark to the current one.", evidence={"mark": seq})
+
+
+def local_state(org_id: bytes) -> OrgState | None:
+    """The newest state of an org that was verified on this machine, without asking anybody; ``None`` where none is kept."""
+    return _load(_path(org_id), operator_mark(org_id).load())
+
+
+def forget_local_state(org_id: bytes) -> None:
+    """Remove the local copy of an org's state (not the mark)."""
+    remove(_path(org_id))
+
+
+def _path(org_id: bytes) -> str:
+    return os.path.join(data_dir(), "orgs", f"{org_id.hex()}.json")
+
+
+def _load(path: str, mark: Mark | None) -> OrgState | None:
+    if mark is None:
+        return None
+    content = read_private(path, MAX_BODY, secret=False)
+    if content is None:
+        return None
+    try:
+        state = advance(None, decode_sync(content), anchor=mark.org.sha256)
+    except IntegrityError:
+        # The copy is a convenience: what it holds can be fetched, and is held against the mark, again.
+        return None
+    return state if state.head.document.sha256 == mark.head.sha256 else None
+
+
+def _from_anchor(changes: Changes, anchor: bytes) -> tuple[Envelope, ...]:
+    """The links from the anchored document on; all of them where it is missing, for ``advance`` to refuse."""
+    for index, envelope in enumerate(changes.org):
+        if envelope.sha256 == anchor:
+            return changes.org[index:]
+    return changes.org
+
+
+def _without_known(known: OrgState, changes: Changes) -> Changes:
+    """Drop a first org link that is the known document itself."""
+    links = changes.org
+    if links and links[0].sha256 == known.org.document.sha256:
+        links = links[1:]
+    heads = changes.heads or (known.head.envelope,)
+    return changes.replace(org=links, heads=heads)
+
+
+def _everything(state: OrgState) -> Changes:
+    documents = [*state.agents.values(), *state.groups.values(), *state.profiles.values(), *state.invites.values()]
+    return Changes(
+        org=(state.org.envelope,),
+        heads=(state.head.envelope,),
+        structure=state.structure.envelope,
+        contents=tuple(item.envelope for item in state.contents.values()),
+        payloads=tuple(document.payload for document in documents),
+        maps={map_id: dict(leaves) for map_id, leaves in state.maps.items()},
+    )
+
+
+def _mark_of(state: OrgState) -> Mark:
+    org = state.org.document
+    return Mark(
+        org=OrgMark(seq=org.seq, sha256=org.sha256, root_sign=org.root.sign),
+        head=HeadMark(seq=state.seq, sha256=state.head.document.sha256),
+        structure_seq=state.structure.document.seq,
+        contents={},
+    )
+
+
+def _check_mark(state: OrgState, mark: Mark | None) -> None:
+    check_org(mark, state.org.document.seq, state.org.document.sha256)
+    check_head(mark, state.seq, state.head.document.sha256)
+    check_structure(mark, state.structure.document.seq)
+
+
+def _check_client(state: OrgState) -> None:
+    least = state.org.document.policy.client_min
+    if version_number(least) > version_number(VERSION):
+        raise ClientTooOld(
+            f"This org demands stronghold-cli {least} or newer; this is {VERSION}.", hint="Install a newer stronghold-cli."
+        )
