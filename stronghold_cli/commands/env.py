@@ -1,0 +1,196 @@
+"""``env``: pull, push and run with all secrets of a profile. ``run`` stands at the top level too."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from stronghold_cli.commands.acting import (
+    ProfileOption,
+    TokenFileOption,
+    TokenOption,
+    YesOption,
+    open_vault,
+    profile_choice,
+)
+from stronghold_cli.commands.reading import ReadProfile, read_profile
+from stronghold_cli.output import configure, confirm, emit_bytes, interactive, say, settings, warn
+from stronghold_cli.protocol.errors import LocalFileError, NotFound, UsageError
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+_MAX_PUSH = 128 << 20
+
+
+@app.command()
+def pull(
+    profile: ProfileOption = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE (0600); - is stdout.")
+    ] = None,
+    format_name: Annotated[
+        str | None, typer.Option("--format", "-f", metavar="FORMAT", help="dotenv (default), json, shell or github.")
+    ] = None,
+    only: Annotated[str | None, typer.Option("--only", metavar="A,B", help="Only these secrets.")] = None,
+    exclude: Annotated[str | None, typer.Option("--exclude", metavar="A,B", help="All but these secrets.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file that stronghold did not write, without asking.")
+    ] = False,
+    token: TokenOption = None,
+    token_file: TokenFileOption = None,
+) -> None:
+    """Write a profile's secrets as a .env, to stdout or to a file.
+
+    Example: stronghold env pull --profile production -o .env
+    """
+    from stronghold_cli.formats.table import DEFAULT_FORMAT, render
+
+    to_file = output not in (None, "-")
+    if to_file and not _agree_to_target(str(output), force):
+        say("Nothing was written.")
+        return
+    read = read_profile(token, token_file, profile)
+    values = _chosen(read, only, exclude)
+    rendered = render(format_name or _folder_format() or DEFAULT_FORMAT, values, random=os.urandom)
+    _mask(values)
+    for note in rendered.notes:
+        warn(note)
+    if not to_file:
+        emit_bytes(rendered.content)
+        return
+    _write(str(output), rendered.content)
+    say(f"Wrote {len(values)} secrets of {read.profile_name!r} (version {read.version}) to {output}.")
+
+
+@app.command()
+def push(
+    file: Annotated[str, typer.Argument(help="A .env or .json file; - reads a .env from stdin.")],
+    profile: ProfileOption = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Delete the profile's secrets that are not in the file.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+    yes: YesOption = False,
+) -> None:
+    """Put the values of a file into a profile; makes the profile where it does not exist. Shows the difference first.
+
+    Example: stronghold env push .env --profile production
+    """
+    from stronghold_cli.commands.pushing import push_values
+    from stronghold_cli.formats.imports import parse_env
+
+    values = parse_env(_read_input(file), "stdin" if file == "-" else file)
+    wanted = profile_choice(profile).name
+    if wanted is None:
+        raise UsageError("No profile was named.", hint="Give one with --profile; it is made if it does not exist.")
+    push_values(open_vault(), wanted, values, prune=prune, dry_run=dry_run, yes=yes)
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def run(
+    command: Annotated[
+        list[str], typer.Argument(metavar="-- COMMAND [ARGS]...", help="The command and its words, exactly.")
+    ],
+    profile: ProfileOption = None,
+    allow_name: Annotated[
+        list[str] | None, typer.Option("--allow-name", metavar="NAME", help="Hand on a name that can change what runs.")
+    ] = None,
+    token: TokenOption = None,
+    token_file: TokenFileOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="With an error, print the chain of its causes.")] = False,
+) -> None:
+    """Run a command with a profile's secrets in its environment; it takes this process's place.
+
+    Example: stronghold run --profile production -- ./server --port 8000
+    """
+    from stronghold_cli.process.hardening import allow_core_dumps
+    from stronghold_cli.process.run import child_environment, execute
+
+    current = settings()
+    configure(quiet=quiet or current.quiet, json=current.json, debug=debug or current.debug)
+    read = read_profile(token, token_file, profile)
+    values = read.values()
+    environment = child_environment(values, os.environb, allow_name or ())
+    _mask(values)
+    execute(command, environment, before=allow_core_dumps)
+
+
+def _chosen(read: ReadProfile, only: str | None, exclude: str | None) -> dict[str, bytes]:
+    """The values asked for; a name that does not exist is an error, so that nothing is missing in silence."""
+    if only is not None and exclude is not None:
+        raise UsageError("--only and --exclude were both given.", hint="Give one of them.")
+    values = read.values()
+    names = [name.strip() for name in (only or exclude or "").split(",") if name.strip()]
+    for name in names:
+        if name not in values:
+            raise NotFound(f"There is no secret {name[:60]!r} in the profile {read.profile_name!r}.", hint=read.names_hint())
+    if only is not None:
+        return {name: values[name] for name in names}
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def _folder_format() -> str | None:
+    from stronghold_cli.keystore.profile_choice import folder_settings, user_settings
+
+    return folder_settings().format or user_settings().format
+
+
+def _agree_to_target(path: str, force: bool) -> bool:
+    """Look at the target before anything is asked of the server; replacing a file of somebody else's takes a yes."""
+    if _is_command_file(path):
+        return True
+    from stronghold_cli.formats.target import prepare_target
+
+    state = prepare_target(path)
+    if state.in_git_unignored:
+        warn(f"{path} lies in a git work tree and git does not ignore it; add it to .gitignore")
+    if state.exists and not state.ours and not force:
+        if interactive():
+            return confirm(f"{path} was not written by stronghold. Replace it?", False)
+        say(f"{path} was not written by stronghold; it is replaced.")
+    return True
+
+
+def _write(path: str, content: bytes) -> None:
+    if not _is_command_file(path):
+        from stronghold_cli.formats.target import write_target
+
+        write_target(path, content)
+        return
+    try:
+        with open(path, "ab") as stream:
+            stream.write(content)
+    except OSError as error:
+        raise LocalFileError(f"{path} cannot be written: {error.strerror}.", hint="Check the path.") from error
+
+
+def _is_command_file(path: str) -> bool:
+    """Whether the target is one of the files by which a GitHub Actions step speaks: these are added to, never replaced."""
+    return any(path == os.environ.get(name) for name in ("GITHUB_ENV", "GITHUB_OUTPUT"))
+
+
+def _mask(values: dict[str, bytes]) -> None:
+    """In GitHub Actions, have every value masked before anything is written; the runner reads stderr as well."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from stronghold_cli.formats.masks import mask_commands
+
+        sys.stderr.buffer.write(mask_commands(values.values()))
+        sys.stderr.buffer.flush()
+
+
+def _read_input(path: str) -> bytes:
+    try:
+        if path == "-":
+            content = sys.stdin.buffer.read(_MAX_PUSH + 1)
+        else:
+            with open(path, "rb") as stream:
+                content = stream.read(_MAX_PUSH + 1)
+    except OSError as error:
+        raise LocalFileError(
+            f"{path} cannot be read: {error.strerror}.", hint="Check the path and its permissions."
+        ) from error
+    if len(content) > _MAX_PUSH:
+        raise UsageError(f"{path} has more than {_MAX_PUSH} bytes.", hint="Push smaller files.")
+    return content

@@ -1,0 +1,160 @@
+"""``group``: agents and operators on one side, profiles on the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stronghold_cli.commands.acting import open_vault
+from stronghold_cli.output import emit, emit_json, say, settings, table
+from stronghold_cli.protocol.encoding import JsonValue
+from stronghold_cli.protocol.errors import UsageError
+from stronghold_cli.protocol.record import Record
+
+if TYPE_CHECKING:
+    from stronghold_cli.protocol.documents.group import Group
+    from stronghold_cli.protocol.state import OrgState
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+
+@app.command()
+def create(name: Annotated[str, typer.Argument(help="The new group's name.")]) -> None:
+    """Make an empty group.
+
+    Example: stronghold group create deployers
+    """
+    from stronghold_cli.vault.groups import create_group
+    from stronghold_cli.vault.lookup import shown_id
+
+    vault = open_vault()
+    group = vault.commit(lambda draft: create_group(draft, name))
+    if settings().json:
+        emit_json({"id": shown_id("group", group.id), "name": group.name})
+    else:
+        say(f"Made the group {group.name!r}. Let it read a profile with: stronghold group grant {group.name!r} PROFILE")
+
+
+@app.command("list")
+def list_groups() -> None:
+    """List the groups with their agents, operators and profiles.
+
+    Example: stronghold group list
+    """
+    state = open_vault().state
+    values = [_value(state, group) for group in sorted(state.groups.values(), key=lambda item: item.name)]
+    if settings().json:
+        emit_json([value.to_json() for value in values])
+        return
+    rows = [
+        (
+            value.name,
+            ", ".join(value.agents) or "-",
+            ", ".join(value.operators) or "-",
+            ", ".join(value.profiles) or "-",
+        )
+        for value in values
+    ]
+    table(rows, ("group", "agents", "operators", "profiles"))
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="The group's name or id.")]) -> None:
+    """Show one group: who is in it and what it may read.
+
+    Example: stronghold group show deployers
+    """
+    from stronghold_cli.vault.lookup import find_group
+
+    state = open_vault().state
+    value = _value(state, find_group(state.groups, name))
+    if settings().json:
+        emit_json(value.to_json())
+        return
+    emit(f"{value.name}  {value.id}")
+    for what, names in (("agents", value.agents), ("operators", value.operators), ("profiles", value.profiles)):
+        emit(f"  {what}: {', '.join(names) or 'none'}")
+    emit("  admins are members of every group")
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="The group's name or id.")],
+    agent: Annotated[list[str] | None, typer.Option("--agent", metavar="AGENT", help="An agent's name or id.")] = None,
+    operator: Annotated[
+        list[str] | None, typer.Option("--operator", metavar="NAME", help="An operator's name or id.")
+    ] = None,
+) -> None:
+    """Put agents or operators into a group, so that they may read its profiles.
+
+    Example: stronghold group add deployers --agent "CI/CD Pipeline"
+    """
+    from stronghold_cli.vault.draft import Draft
+    from stronghold_cli.vault.groups import add_agent, add_operator
+    from stronghold_cli.vault.lookup import find_agent, find_group, find_operator
+
+    if not agent and not operator:
+        raise UsageError("Nobody was named.", hint="Name whom to add with --agent or --operator.")
+
+    def act(draft: Draft) -> str:
+        group_id = find_group(draft.groups(), name).id
+        for each in agent or ():
+            add_agent(draft, draft.groups()[group_id], find_agent(draft.agents(), each))
+        for each in operator or ():
+            add_operator(draft, draft.groups()[group_id], find_operator(draft.state, each))
+        return draft.groups()[group_id].name
+
+    added = open_vault().commit(act)
+    say(f"Added {', '.join((*(agent or ()), *(operator or ())))} to the group {added!r}.")
+
+
+@app.command()
+def grant(
+    name: Annotated[str, typer.Argument(help="The group's name or id.")],
+    profile: Annotated[str, typer.Argument(help="The profile's name or id.")],
+) -> None:
+    """Let a group read a profile.
+
+    Example: stronghold group grant deployers production
+    """
+    from stronghold_cli.vault.draft import Draft
+    from stronghold_cli.vault.groups import grant as grant_profile
+    from stronghold_cli.vault.lookup import find_group, find_profile
+
+    def act(draft: Draft) -> tuple[str, str]:
+        group, found = find_group(draft.groups(), name), find_profile(draft.profiles(), profile)
+        grant_profile(draft, group, found)
+        return group.name, found.name
+
+    group_name, profile_name = open_vault().commit(act)
+    say(f"The group {group_name!r} may read the profile {profile_name!r} from now on.")
+
+
+class _Shown(Record):
+    """A group as people see it, by names."""
+
+    id: str
+    name: str
+    agents: list[str]
+    operators: list[str]
+    profiles: list[str]
+    key_epoch: int
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For ``--json``."""
+        return {name: getattr(self, name) for name in self.members}
+
+
+def _value(state: OrgState, group: Group) -> _Shown:
+    from stronghold_cli.vault.lookup import shown_id
+
+    operators = state.org.document.operators
+    return _Shown(
+        id=shown_id("group", group.id),
+        name=group.name,
+        agents=sorted(agent.name for agent in state.agents.values() if group.id in agent.groups),
+        operators=sorted(operators[operator_id].name for operator_id in group.operators),
+        profiles=sorted(profile.name for profile in state.profiles.values() if group.id in profile.grants),
+        key_epoch=group.epoch,
+    )

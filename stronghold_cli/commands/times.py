@@ -1,0 +1,45 @@
+"""Durations and dates as people type them: ``90d``, ``8h``, ``2027-01-31``, ``2027-01-31T12:00:00Z``."""
+
+from __future__ import annotations
+
+import re
+
+from stronghold_cli.protocol.errors import UsageError
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+_DURATION = re.compile(r"([1-9][0-9]{0,8})(s|m|min|h|d|w|y)")
+
+
+def duration(text: str, option: str) -> int:
+    """Seconds of ``90d``, ``12h``, ``30m``, ``2w``, ``1y``; ``UsageError`` else."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{option} {text[:40]!r} is not a duration.", hint="Write it like 90d, 12h, 30m or 1y.")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def expiry(expires_in: str | None, expires_at: str | None, now: int) -> int | None:
+    """The ``not_after`` that two options give, or ``None``; ``UsageError`` where it is past or both were given."""
+    if expires_in is not None and expires_at is not None:
+        raise UsageError("--expires-in and --expires-at were both given.", hint="Give one of them.")
+    if expires_in is not None:
+        return now + duration(expires_in, "--expires-in")
+    if expires_at is None:
+        return None
+    moment = _moment(expires_at)
+    if moment <= now:
+        raise UsageError(f"--expires-at {expires_at!r} is past.", hint="Give a date that is still to come.")
+    return moment
+
+
+def _moment(text: str) -> int:
+    """Unix seconds of an ISO 8601 date or time; without a zone it is UTC."""
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UsageError(
+            f"--expires-at {text[:40]!r} is not a date.", hint="Write it like 2027-01-31 or 2027-01-31T12:00:00Z."
+        ) from error
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -1,0 +1,139 @@
+"""The app: which command lives in which module, and the options that every command takes.
+
+A command's module is imported only when that command is called, and completes or shows its own help; the top-level help
+comes from the table here. ``--quiet``, ``--json`` and ``--debug`` may stand anywhere before ``--``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from stronghold_cli.output import configure, emit, guard, say
+from stronghold_cli.process.hardening import forbid_core_dumps
+from stronghold_cli.protocol.errors import UsageError
+from stronghold_cli.version import PROTOCOL_VERSION, VERSION
+
+# Name of the command or group → (module, attribute, summary). An attribute `app` is a group, anything else one command.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "init": ("setup", "init", "Set up an org: keys, own name and passphrase; both kits are shown once."),
+    "auth": ("auth", "app", "Log in, unlock, lock; store an agent's token."),
+    "context": ("context", "app", "The orgs known on this machine."),
+    "org": ("org", "app", "Create and show orgs."),
+    "profile": ("profile", "app", "Named sets of secrets."),
+    "secret": ("secret", "app", "Single secrets of a profile."),
+    "env": ("env", "app", "Pull, push and run with all secrets of a profile."),
+    "run": ("env", "run", "Run a command with a profile's secrets in its environment."),
+    "group": ("group", "app", "Who may read which profiles."),
+    "agent": ("agent", "app", "Non-human actors: CI jobs, scripts, bots."),
+    "token": ("token", "app", "The credentials of agents."),
+    "audit": ("audit", "app", "The log of everything that was asked."),
+    "doctor": ("doctor", "doctor", "Check this machine, the server, and every sealed key."),
+    "server": ("server", "app", "Run a server."),
+    "demo": ("demo", "demo", "Show the main job on a server of its own."),
+    "whoami": ("auth", "status", "Who is acting, and from where (the same as: auth status)."),
+}
+GLOBAL_FLAGS = {"--quiet": "--quiet", "-q": "--quiet", "--json": "--json", "--debug": "--debug"}
+FIRST_STEPS = """\
+stronghold keeps secrets in profiles; agents pull them with a token. First steps:
+  stronghold server start                              run a server (one folder, nothing else to set up)
+  stronghold init                                      in another terminal: make an org
+  stronghold env push .env --profile production        put a .env into a profile
+  stronghold agent create "CI" --profile production    make an agent and its token
+  STRONGHOLD_TOKEN=shat_… stronghold env pull -o .env  pull, anywhere (all commands: stronghold --help)"""
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out one command line and return the exit code of the process."""
+    arguments = with_global_flags_first(arguments)
+    configure(quiet="--quiet" in arguments, json="--json" in arguments, debug="--debug" in arguments)
+    forbid_core_dumps()
+    return guard(lambda: _invoke(arguments))
+
+
+def with_global_flags_first(arguments: list[str]) -> list[str]:
+    """Move the flags that every command takes to the front; what stands after ``--`` belongs to somebody else.
+
+    The words of ``run CMD …`` are the child's from the first one on that is no option of ours, so nothing is moved there.
+    """
+    if _is_run(arguments):
+        return arguments
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    flags = [GLOBAL_FLAGS[word] for word in arguments[:end] if word in GLOBAL_FLAGS]
+    return [*dict.fromkeys(flags), *(word for word in arguments[:end] if word not in GLOBAL_FLAGS), *arguments[end:]]
+
+
+def build_app(wanted: str | None) -> typer.Typer:
+    """The app with the module of the command ``wanted`` loaded; ``None`` loads every command."""
+    app = typer.Typer(
+        name="stronghold",
+        help="A zero-knowledge secrets manager: operators keep secrets in profiles, agents pull them with a token.",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    app.callback(invoke_without_command=True)(_root)
+    for name, (module, attribute, summary) in COMMANDS.items():
+        if wanted in (None, name):
+            _add_loaded(app, name, module, attribute, summary)
+        elif attribute == "app":
+            app.add_typer(typer.Typer(rich_markup_mode=None), name=name, help=summary)
+        else:
+            app.command(name, help=summary)(_nothing)
+    return app
+
+
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print program and protocol version.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print data and errors only.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print listings, and errors, as JSON.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="With an error, print the chain of its causes.")] = False,
+) -> None:
+    configure(quiet=quiet, json=json, debug=debug)
+    if version:
+        emit(f"stronghold {VERSION} (protocol {PROTOCOL_VERSION})")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        say(FIRST_STEPS)
+
+
+def _nothing() -> None:
+    """Stands in the top-level help for a command whose module is not loaded."""
+
+
+def _add_loaded(app: typer.Typer, name: str, module: str, attribute: str, summary: str) -> None:
+    loaded = getattr(import_module(f"stronghold_cli.commands.{module}"), attribute)
+    if attribute == "app":
+        app.add_typer(loaded, name=name, help=summary)
+    else:
+        settings = {"allow_interspersed_args": False} if name == "run" else None
+        app.command(name, context_settings=settings)(loaded)
+
+
+def _invoke(arguments: list[str]) -> int:
+    wanted = next((word for word in arguments if word in COMMANDS), "")
+    try:
+        # Typer returns what a command returned, or the code of an Exit; commands return their exit code or nothing.
+        result = build_app(wanted)(arguments, prog_name="stronghold", standalone_mode=False)
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    except typer.exceptions.TyperException as error:
+        raise _usage_error(error) from error
+    return result if isinstance(result, int) else 0
+
+
+def _usage_error(error: Exception) -> UsageError:
+    """Typer's complaint about the words of a command, as one of our own errors."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "stronghold"
+    message = getattr(error, "format_message", lambda: str(error))()
+    return UsageError(str(message), hint=f"See: {path} --help")
+
+
+def _is_run(arguments: list[str]) -> bool:
+    words = [word for word in arguments if not word.startswith("-")]
+    return words[:1] == ["run"] or words[:2] == ["env", "run"]
