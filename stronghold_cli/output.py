@@ -64,11 +64,15 @@ CODES: dict[str, ExitCode] = {
     "TOKEN_EXPIRED": ExitCode.NOT_AUTHENTICATED,
     "CLOCK_SKEW": ExitCode.NOT_AUTHENTICATED,
     "REPLAYED": ExitCode.NOT_AUTHENTICATED,
+    "OPERATOR_REMOVED": ExitCode.NOT_AUTHENTICATED,
+    "OPERATOR_UNKNOWN": ExitCode.NOT_AUTHENTICATED,
+    "SIGNATURE_INVALID": ExitCode.NOT_AUTHENTICATED,
     "TOKEN_EXHAUSTED": ExitCode.NOT_ALLOWED,
     "AGENT_PAUSED": ExitCode.NOT_ALLOWED,
     "LOCKED_DOWN": ExitCode.NOT_ALLOWED,
     "ADDRESS_DENIED": ExitCode.NOT_ALLOWED,
     "PROFILE_FORBIDDEN": ExitCode.NOT_ALLOWED,
+    "PROFILE_REQUIRED": ExitCode.USAGE,
     "FORBIDDEN": ExitCode.NOT_ALLOWED,
     "NOT_FOUND": ExitCode.NOT_FOUND,
     "CONFLICT": ExitCode.CONFLICT,
@@ -139,8 +143,9 @@ def guard(action: Callable[[], int | None]) -> int:
     except StdoutClosed:
         _abandon_stdout()
         return ExitCode.FAILED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         _err("\n" if sys.stderr.isatty() else "")
+        report(error)
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001  (the one place where every error ends)
         report(error)
@@ -291,6 +296,8 @@ def _words_of(error: BaseException) -> tuple[str, str, str]:
         return error.code, error.message, error.hint
     if isinstance(error, OSError):
         return "LOCAL_FILE", _system_words(error), ""
+    if isinstance(error, KeyboardInterrupt):
+        return "INTERRUPTED", "The command was interrupted.", ""
     sentence = f"The program failed in a way that it does not know ({type(error).__name__})."
     return "INTERNAL", sentence, "Run it again with --debug and report what it says: this is a fault of the program."
 

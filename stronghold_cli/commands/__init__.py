@@ -1,1 +1,1 @@
-"""The Typer commands: they parse, call, and print; what is done is done by ``vault``, ``reader``, ``process``, ``formats``."""
+"""The Typer commands: they parse, call, and print; the work is done by ``vault``, ``reader``, ``process`` and ``formats``."""

@@ -16,7 +16,7 @@ from stronghold_cli.commands.acting import (
     open_vault,
     profile_choice,
 )
-from stronghold_cli.commands.reading import ReadProfile, read_profile
+from stronghold_cli.commands.reading import ReadProfile, mask, read_profile
 from stronghold_cli.output import configure, confirm, emit_bytes, interactive, say, settings, warn
 from stronghold_cli.protocol.errors import LocalFileError, NotFound, UsageError
 
@@ -46,23 +46,29 @@ def pull(
 
     Example: stronghold env pull --profile production -o .env
     """
-    from stronghold_cli.formats.table import DEFAULT_FORMAT, render
+    from stronghold_cli.formats.table import render
 
-    to_file = output not in (None, "-")
-    if to_file and not _agree_to_target(str(output), force):
-        say("Nothing was written.")
-        return
+    path = None if output in (None, "-") else output
+    chosen_format = _format(format_name, path)
+    is_foreign = path is not None and _is_foreign(path) and not force
+    if is_foreign and interactive():
+        if not confirm(f"{path} was not written by stronghold. Replace it?", False):
+            say("Nothing was written.")
+            return
+        is_foreign = False
     read = read_profile(token, token_file, profile)
     values = _chosen(read, only, exclude)
-    rendered = render(format_name or _folder_format() or DEFAULT_FORMAT, values, random=os.urandom)
-    _mask(values)
+    rendered = render(chosen_format, values, random=os.urandom)
+    mask(values.values())
     for note in rendered.notes:
         warn(note)
-    if not to_file:
+    if path is None:
         emit_bytes(rendered.content)
         return
-    _write(str(output), rendered.content)
-    say(f"Wrote {len(values)} secrets of {read.profile_name!r} (version {read.version}) to {output}.")
+    _write(path, rendered.content)
+    if is_foreign:
+        say(f"{path} was not written by stronghold; it was replaced.")
+    say(f"Wrote {_count(len(values))} of {read.profile_name!r} (version {read.version}) to {path}.")
 
 
 @app.command()
@@ -111,46 +117,61 @@ def run(
     current = settings()
     configure(quiet=quiet or current.quiet, json=current.json, debug=debug or current.debug)
     read = read_profile(token, token_file, profile)
-    values = read.values()
+    values = _chosen(read, None, None)
     environment = child_environment(values, os.environb, allow_name or ())
-    _mask(values)
+    mask(values.values())
     execute(command, environment, before=allow_core_dumps)
 
 
 def _chosen(read: ReadProfile, only: str | None, exclude: str | None) -> dict[str, bytes]:
-    """The values asked for; a name that does not exist is an error, so that nothing is missing in silence."""
+    """The values asked for; a name that does not exist is an error, so that nothing is missing in silence.
+
+    Without either option the names that the folder's, or else the user's, settings give under ``only`` are meant.
+    """
+    from stronghold_cli.keystore.profile_choice import folder_settings, user_settings
+
     if only is not None and exclude is not None:
         raise UsageError("--only and --exclude were both given.", hint="Give one of them.")
     values = read.values()
-    names = [name.strip() for name in (only or exclude or "").split(",") if name.strip()]
+    given = only if only is not None else exclude
+    names = _names(given) if given is not None else (folder_settings().only or user_settings().only)
     for name in names:
         if name not in values:
             raise NotFound(f"There is no secret {name[:60]!r} in the profile {read.profile_name!r}.", hint=read.names_hint())
-    if only is not None:
-        return {name: values[name] for name in names}
-    return {name: value for name, value in values.items() if name not in names}
+    if exclude is not None:
+        return {name: value for name, value in values.items() if name not in names}
+    return {name: values[name] for name in names} if only is not None or names else values
 
 
-def _folder_format() -> str | None:
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _format(wanted: str | None, path: str | None) -> str:
+    """The format asked for, that of the folder or the user, or the default; a runner's own file takes ``github`` alone."""
+    from stronghold_cli.formats.table import DEFAULT_FORMAT
     from stronghold_cli.keystore.profile_choice import folder_settings, user_settings
 
-    return folder_settings().format or user_settings().format
+    if path is None or not _is_command_file(path):
+        return wanted or folder_settings().format or user_settings().format or DEFAULT_FORMAT
+    if wanted not in (None, "github"):
+        raise UsageError(
+            f"{path} is read by GitHub's runner, which does not take the format {wanted[:40]!r}.",
+            hint="Give --format github, or leave --format out.",
+        )
+    return "github"
 
 
-def _agree_to_target(path: str, force: bool) -> bool:
-    """Look at the target before anything is asked of the server; replacing a file of somebody else's takes a yes."""
+def _is_foreign(path: str) -> bool:
+    """Look at a target before anything is asked of the server; whether it is a file that somebody else wrote."""
     if _is_command_file(path):
-        return True
+        return False
     from stronghold_cli.formats.target import prepare_target
 
     state = prepare_target(path)
     if state.in_git_unignored:
         warn(f"{path} lies in a git work tree and git does not ignore it; add it to .gitignore")
-    if state.exists and not state.ours and not force:
-        if interactive():
-            return confirm(f"{path} was not written by stronghold. Replace it?", False)
-        say(f"{path} was not written by stronghold; it is replaced.")
-    return True
+    return state.exists and not state.ours
 
 
 def _write(path: str, content: bytes) -> None:
@@ -160,24 +181,34 @@ def _write(path: str, content: bytes) -> None:
         write_target(path, content)
         return
     try:
-        with open(path, "ab") as stream:
-            stream.write(content)
+        _append(path, content)
     except OSError as error:
         raise LocalFileError(f"{path} cannot be written: {error.strerror}.", hint="Check the path.") from error
 
 
+def _append(path: str, content: bytes) -> None:
+    """Add whole lines to a file; where not all of them fit, none of them stay."""
+    with open(path, "a+b", buffering=0) as stream:
+        size = stream.seek(0, os.SEEK_END)
+        if size:
+            stream.seek(size - 1)
+            content = content if stream.read(1) == b"\n" else b"\n" + content
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[stream.write(rest) :]
+        except OSError:
+            stream.truncate(size)
+            raise
+
+
 def _is_command_file(path: str) -> bool:
     """Whether the target is one of the files by which a GitHub Actions step speaks: these are added to, never replaced."""
-    return any(path == os.environ.get(name) for name in ("GITHUB_ENV", "GITHUB_OUTPUT"))
+    return bool(path) and any(path == os.environ.get(name) for name in ("GITHUB_ENV", "GITHUB_OUTPUT"))
 
 
-def _mask(values: dict[str, bytes]) -> None:
-    """In GitHub Actions, have every value masked before anything is written; the runner reads stderr as well."""
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        from stronghold_cli.formats.masks import mask_commands
-
-        sys.stderr.buffer.write(mask_commands(values.values()))
-        sys.stderr.buffer.flush()
+def _count(number: int) -> str:
+    return "1 secret" if number == 1 else f"{number} secrets"
 
 
 def _read_input(path: str) -> bytes:

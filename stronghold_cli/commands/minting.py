@@ -49,14 +49,12 @@ def show_token(minted: NewToken, output: str | None, profile: str | None) -> Non
     """Show a token once: on stdout (with ``--quiet`` nothing else), as JSON, or into a file."""
     text = minted.token.text
     if output is not None:
-        from stronghold_cli.keystore.files import write_private
-
-        write_private(output, text.encode() + b"\n")
+        _write_token(minted, text, output)
         say(f"Wrote the token to {output}. It cannot be shown again.")
-    elif settings().json:
-        emit_json(_described(minted, text))
+    if settings().json:
+        emit_json(_described(minted, None if output is not None else text))
         return
-    else:
+    if output is None:
         say(f"Its token {minted.name!r}, shown this once{_until(minted)}:")
         emit(text)
     if is_loopback(minted.token.address):
@@ -64,7 +62,21 @@ def show_token(minted: NewToken, output: str | None, profile: str | None) -> Non
     say(_uses(profile or "PROFILE"))
 
 
-def _described(minted: NewToken, text: str) -> dict[str, str | None]:
+def _write_token(minted: NewToken, text: str, path: str) -> None:
+    """Write a token that stands in the org already: if that fails, nobody has it."""
+    from stronghold_cli.keystore.files import write_private
+    from stronghold_cli.vault.lookup import shown_id
+
+    try:
+        write_private(path, text.encode() + b"\n")
+    except LocalFileError as error:
+        raise LocalFileError(
+            f"{error.message} The token was minted, but is lost now.",
+            hint=f"Revoke it (stronghold token revoke --force {shown_id('token', minted.token_id)}) and mint another one.",
+        ) from error
+
+
+def _described(minted: NewToken, text: str | None) -> dict[str, str | None]:
     from stronghold_cli.vault.lookup import shown_id
 
     return {
@@ -87,5 +99,5 @@ def _uses(profile: str) -> str:
                      STRONGHOLD_TOKEN: ${{{{ secrets.STRONGHOLD_TOKEN }}}}
                      run: stronghold env pull --profile {profile} -o .env
   Docker build     RUN --mount=type=secret,id=stronghold_token STRONGHOLD_TOKEN_FILE=/run/secrets/stronghold_token \\
-                     stronghold env pull --profile {profile} -o /run/app.env
+                     stronghold run --profile {profile} -- make build
   Shell            STRONGHOLD_TOKEN=shat_… stronghold run --profile {profile} -- ./your-program"""

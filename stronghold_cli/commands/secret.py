@@ -16,7 +16,7 @@ from stronghold_cli.commands.acting import (
     open_vault,
     profile_choice,
 )
-from stronghold_cli.commands.reading import operator_profile, read_profile
+from stronghold_cli.commands.reading import mask, operator_profile, read_profile
 from stronghold_cli.output import (
     ago,
     ask_passphrase,
@@ -31,7 +31,7 @@ from stronghold_cli.output import (
     when,
 )
 from stronghold_cli.protocol.encoding import JsonValue
-from stronghold_cli.protocol.errors import LocalFileError, NotFound, UsageError
+from stronghold_cli.protocol.errors import LocalFileError, NotFound, Unwritable, UsageError
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -89,6 +89,7 @@ def get(
     secret = read.secrets.get(name)
     if secret is None:
         raise NotFound(f"There is no secret {name[:60]!r} in the profile {read.profile_name!r}.", hint=read.names_hint())
+    mask((secret.value,))
     if settings().json:
         emit_json({"name": name, "value": _as_text(name, secret.value), "changed": when(secret.time)})
         return
@@ -114,7 +115,15 @@ def list_secrets(profile: ProfileOption = None) -> None:
         author = operators.get(item.secret.author)
         who = author.name if author is not None else f"op_{item.secret.author.hex()}"
         rows.append((name, item.version, ago(item.secret.time, now), who, item.secret.note.decode("utf-8", "replace")))
-        values.append({"name": name, "version": item.version, "changed": when(item.secret.time), "author": who})
+        values.append(
+            {
+                "name": name,
+                "version": item.version,
+                "changed": when(item.secret.time),
+                "author": who,
+                "note": item.secret.note.decode("utf-8", "replace"),
+            }
+        )
     if settings().json:
         emit_json(values)
     else:
@@ -188,4 +197,4 @@ def _as_text(name: str, value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError as error:
-        raise UsageError(f"The value of {name} is not text, so JSON cannot hold it.", hint="Leave out --json.") from error
+        raise Unwritable(f"The value of {name} is not text, so JSON cannot hold it.", hint="Leave out --json.") from error

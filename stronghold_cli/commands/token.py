@@ -15,6 +15,7 @@ from stronghold_cli.protocol.encoding import JsonValue
 from stronghold_cli.protocol.errors import Refused, UsageError
 
 if TYPE_CHECKING:
+    from stronghold_cli.protocol.documents.agent import Agent
     from stronghold_cli.protocol.messages import TokenUse
     from stronghold_cli.vault.agents import NewToken
     from stronghold_cli.vault.committing import Vault
@@ -122,10 +123,8 @@ def revoke_token(
 
     vault = open_vault()
     owner, token_id, found = find_token(vault.state, token)
-    if len(owner.tokens) == 1 and not force:
-        raise UsageError(
-            f"{found.name!r} is the last live token of {owner.name!r}.", hint="Mint another first, or give --force."
-        )
+    if not force:
+        _require_another(owner, token_id, int(time.time()))
     if not confirm(f"Revoke the token {found.name!r} (shat_…{found.last4}) of {owner.name!r} for ever?", yes):
         say("Nothing was revoked.")
         return
@@ -133,10 +132,22 @@ def revoke_token(
     def act(draft: Draft) -> None:
         agent = draft.agents().get(owner.id)
         if agent is not None and token_id in agent.tokens:
+            if not force:
+                _require_another(agent, token_id, draft.now)
             revoke(draft, agent, token_id)
 
     vault.commit(act)
     say(f"Revoked the token {found.name!r} of {owner.name!r}. What it may have read stays readable to whoever copied it.")
+
+
+def _require_another(owner: Agent, token_id: bytes, now: int) -> None:
+    """Refuse to take its last live token from an agent; one that has expired is not live, and keeps nobody going."""
+    live = [id_ for id_, token in owner.tokens.items() if token.not_after is None or token.not_after > now]
+    if live == [token_id]:
+        raise UsageError(
+            f"{owner.tokens[token_id].name!r} is the last live token of {owner.name!r}.",
+            hint="Mint another first, or give --force.",
+        )
 
 
 def _uses(vault: Vault) -> dict[bytes, TokenUse]:
