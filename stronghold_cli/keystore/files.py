@@ -30,7 +30,7 @@ def make_private_dir(path: str) -> None:
 
 def write_private(path: str, content: bytes) -> None:
     """Replace the file at ``path`` by ``content``, mode 0600, in one step that survives a crash; makes its folder."""
-    folder = os.path.dirname(path)
+    folder = os.path.dirname(os.path.abspath(path))
     make_private_dir(folder)
     fresh = os.path.join(folder, f".{os.path.basename(path)}.{os.urandom(8).hex()}.new")
     try:

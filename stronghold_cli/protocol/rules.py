@@ -68,20 +68,21 @@ def _check_names(kind: str, names: Iterable[str]) -> None:
 
 
 def _check_keys_once(state: OrgState) -> None:
-    """Sign, request, auth and sealing keys occur once in an org."""
+    """Sign, request, auth and sealing keys occur once in an org, and so do the ids of root, operators and tokens."""
     org: Org = state.org.document
     signing = [org.root.sign, *(invite.public_key for invite in state.invites.values())]
     sealing = [org.root.seal_sha256]
     for operator in org.operators.values():
         signing += (operator.sign, operator.request)
         sealing.append(operator.seal_sha256)
-    token_ids: list[bytes] = []
+    # One member map holds root, operators and tokens: an id that stands for two would hide one of them from it.
+    member_ids: list[bytes] = [ROOT_MEMBER, *org.operators]
     for agent in state.agents.values():
         for token_id, token in agent.tokens.items():
-            token_ids.append(token_id)
+            member_ids.append(token_id)
             signing.append(token.auth_public_key)
             sealing.append(token.seal_sha256)
-    for what, values in (("signing key", signing), ("sealing key", sealing), ("token id", token_ids)):
+    for what, values in (("signing key", signing), ("sealing key", sealing), ("member id", member_ids)):
         if len(set(values)) != len(values):
             raise RuleError(f"a {what} stands in the org twice")
 

@@ -142,6 +142,7 @@ def advance(before: OrgState | None, changes: Changes, *, anchor: bytes | None =
     documents = _advance_documents(before, maps, structure.document, changes)
     contents = _advance_contents(before, maps, head.document, changes.contents, documents["profile"])
     _check_inner_maps(before, maps, documents, contents)
+    _check_entries_not_falling(before, maps, changes.maps)
     state = OrgState(
         org=org,
         head=head,
@@ -196,19 +197,21 @@ def _advance_head(before: OrgState | None, heads: tuple[Envelope, ...], org: Org
     for envelope in heads:
         head = Head.decode(envelope.payload)
         if current is not None and envelope.sha256 != current.document.sha256:
-            previous = current.document
-            resumed = org.resume is not None and org.resume.seq < head.seq and org.resume.head_sha256 == head.prev
-            if head.prev != previous.sha256 or (head.seq != previous.seq + 1 and not resumed):
-                raise IntegrityError(
-                    "a head does not follow the one before it",
-                    evidence={"known": previous.seq, "offered": head.seq},
-                )
+            check_head_follows(current.document.seq, current.document.sha256, head, org)
         current = Signed(document=head, envelope=envelope)
     if current is None:
         raise IntegrityError("the head is missing")
     if current.document.org_sha256 != org.sha256:
         raise IntegrityError("the head names another org document")
     return current
+
+
+def check_head_follows(seq: int, sha256: bytes, head: Head, org: Org) -> None:
+    """Return if ``head`` names the head (``seq``, ``sha256``) as the one before it, and counts one on or resumes."""
+    resume = org.resume
+    resumed = resume is not None and resume.head_sha256 == head.prev and head.seq > max(seq, resume.seq)
+    if head.prev != sha256 or (head.seq != seq + 1 and not resumed):
+        raise IntegrityError("a head does not follow the one before it", evidence={"known": seq, "offered": head.seq})
 
 
 def _current_structure(before: OrgState | None, envelope: Envelope | None, head: Head) -> Signed[Structure]:
@@ -220,6 +223,12 @@ def _current_structure(before: OrgState | None, envelope: Envelope | None, head:
         raise IntegrityError("the structure is missing")
     if current.document.sha256 != head.structure_sha256 or current.document.seq > head.seq:
         raise IntegrityError("the head names another structure")
+    known = None if before is None else before.structure.document
+    if known is not None and current.document.sha256 != known.sha256 and current.document.seq <= known.seq:
+        raise IntegrityError(
+            "a structure is older than the one before it, or has its number",
+            evidence={"known": known.seq, "offered": current.document.seq},
+        )
     return current
 
 
@@ -332,6 +341,24 @@ def _check_inner_maps(
     orphans = [map_id for map_id, leaves in maps.items() if leaves and map_id not in expected]
     if not set(orphans) <= {DOCUMENTS, CONTENTS}:
         raise MalformedError("a map belongs to no group and no profile")
+
+
+def _check_entries_not_falling(
+    before: OrgState | None, maps: Mapping[MapId, Leaves], changes: Mapping[MapId, Mapping[bytes, bytes | None]]
+) -> None:
+    """Nothing of an entry falls, and none goes while its profile stands (section 5: "any version that falls")."""
+    if before is None:
+        return
+    for map_id in (map_id for map_id in changes if map_id[0] == "entries" and map_id in maps):
+        known = before.maps.get(map_id, {})
+        for secret_id in known.keys() & changes[map_id].keys():
+            value = maps[map_id].get(secret_id)
+            old = decode_entry_leaf(known[secret_id])
+            new = None if value is None else decode_entry_leaf(value)
+            if new is None or (new.version, new.epoch) < (old.version, old.epoch) or new.oldest < old.oldest:
+                raise IntegrityError("an entry falls, or is gone", evidence={"profile": map_id[1].hex()})
+            if (new.version, new.epoch) == (old.version, old.epoch):
+                _require_equal(new.ciphertext_sha256, old.ciphertext_sha256, "an entry's version stands for two ciphertexts")
 
 
 def _known_root(before: OrgState, map_id: MapId) -> MapRoot | None:

@@ -258,11 +258,10 @@ def _check_contents_numbers(after: OrgState, contents: Contents, known: Contents
 def _check_entry(secret_id: bytes, old: bytes | None, new: EntryLeaf, contents: Contents, *, is_admin: bool) -> None:
     """A change is a new version, the same version under a new epoch (a re-key), or a higher ``oldest`` (a purge)."""
     evidence = {"profile": contents.profile_id.hex(), "secret": secret_id.hex()}
-    if new.epoch != contents.profile_epoch and new.is_live:
-        raise RuleError("a changed entry does not carry the profile's epoch", evidence=evidence)
     if old is None:
         if (new.version, new.oldest, new.prev) != (1, 1, ZERO_HASH) or not new.is_live:
             raise RuleError("a new entry does not begin at version 1", evidence=evidence)
+        _require_epoch(new, contents)
         return
     previous = decode_entry_leaf(old)
     if new.prev != leaf_link(secret_id, old):
@@ -272,7 +271,15 @@ def _check_entry(secret_id: bytes, old: bytes | None, new: EntryLeaf, contents: 
     written = new.version == previous.version + 1
     rekeyed = new.version == previous.version and previous.is_live and new.is_live and new.epoch == previous.epoch + 1
     purged = new.replace(prev=previous.prev, oldest=previous.oldest) == previous and new.oldest > previous.oldest
-    if not (written or rekeyed or purged) or (
-        (written or rekeyed) and new.ciphertext_sha256 == previous.ciphertext_sha256 != ZERO_HASH
-    ):
+    if not (written or rekeyed or purged):
         raise RuleError("an entry's version does not rise by one", evidence=evidence)
+    if not purged:
+        _require_epoch(new, contents)
+        if new.is_live and new.ciphertext_sha256 == previous.ciphertext_sha256:
+            raise RuleError("a new version or epoch of an entry keeps its ciphertext", evidence=evidence)
+
+
+def _require_epoch(entry: EntryLeaf, contents: Contents) -> None:
+    if entry.epoch != contents.profile_epoch:
+        evidence = {"profile": contents.profile_id.hex()}
+        raise RuleError("a changed entry does not carry the profile's epoch", evidence=evidence)

@@ -138,7 +138,7 @@ def _verify_head(envelope: Envelope, org: Org, floor: int, mark: Mark | None, no
     if org.policy.max_head_age and now - head.created > org.policy.max_head_age:
         raise IntegrityError(
             f"The newest head is {_duration(now - head.created)} old, more than the org allows.",
-            hint="The server may be holding changes back; an operator signs anew with: stronghold org refresh",
+            hint="The server may be holding changes back; any change by an operator signs a new head.",
         )
     return head
 

@@ -102,7 +102,11 @@ class Server:
 
     def get_open(self, target: str, limit: int) -> bytes:
         """The body of an open route (``/healthz``, ``/v1/setup``), asked for without a signature."""
-        return self._send("GET", self.route.base_path + target, dict, b"", limit).body
+        return self.ask_open(target, limit).body
+
+    def ask_open(self, target: str, limit: int) -> WireAnswer:
+        """The answer of an open route with its headers, whose ``Date`` is nobody's word but good for a diagnosis."""
+        return self._send("GET", self.route.base_path + target, dict, b"", limit)
 
     def _send(
         self, method: str, target: str, headers: Callable[[], Mapping[str, str]], body: bytes, limit: int

@@ -35,12 +35,16 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "TOKEN_REVOKED": ("The token has been revoked.", "Ask an admin for a new one: stronghold token mint AGENT"),
     "TOKEN_EXPIRED": ("The token, or its agent, has expired.", "Ask an admin for a new one: stronghold token mint AGENT"),
     "TOKEN_EXHAUSTED": ("The token has been used as often as it may be.", "Ask an admin for a new one."),
-    "AGENT_PAUSED": ("The agent is paused.", "Ask an admin to wake it: stronghold agent activate AGENT"),
-    "LOCKED_DOWN": ("A lockdown is in force for this agent.", "Ask an admin: stronghold lockdown list"),
+    "AGENT_PAUSED": ("The agent is paused.", "Ask an admin of the org to activate it."),
+    "LOCKED_DOWN": ("A lockdown is in force for this agent.", "Ask an admin of the org."),
     "ADDRESS_DENIED": ("The token may not be used from this network address.", "Ask an admin for the addresses it allows."),
     "PROFILE_FORBIDDEN": (
         "This agent may not read that profile, or there is no such profile.",
         "Run: stronghold auth status. It lists the profiles that the agent may read.",
+    ),
+    "PROFILE_REQUIRED": (
+        "No profile was named, and this agent has more than one to choose from, or none.",
+        "Give one with --profile. The profiles that the agent may read are listed by: stronghold auth status",
     ),
     "FORBIDDEN": ("The role of this operator does not allow that.", "Ask an admin."),
     "REPLAYED": (
@@ -58,12 +62,25 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "The server has no such thing.",
         "Check the name or id, and the org that is meant: stronghold context list",
     ),
+    "ANCHOR_UNKNOWN": (
+        "The server does not have the newest state that was verified here: it lost changes, or holds them back.",
+        "Ask whoever runs it. If its data is lost for good: stronghold auth reset-mark, which says what that gives up.",
+    ),
     "SETUP_CODE_INVALID": (
         "The setup code is not valid, or has been used.",
         "Make a new one where the server runs: stronghold server setup-code",
     ),
     "TOO_LARGE": ("The request is larger than the server takes.", "Do it in smaller steps."),
-    "RULE_BROKEN": ("The server refused the change: a rule of the protocol forbids it.", "Run: stronghold doctor"),
+    "COMMIT_REFUSED": ("The server refused the change: a rule of the protocol forbids it.", "Run: stronghold doctor"),
+    "OPERATOR_REMOVED": ("This operator was removed from the org.", "Ask an admin of the org for an invite."),
+    "OPERATOR_UNKNOWN": (
+        "The server does not know this operator.",
+        "Check that the org is on this server: stronghold context list",
+    ),
+    "SIGNATURE_INVALID": (
+        "The server does not accept the signature of the request.",
+        "The key is not the one that stands in the org; log in again: stronghold auth login",
+    ),
     "MALFORMED": ("The server cannot read the request.", "Update this program, or the server."),
 }
 

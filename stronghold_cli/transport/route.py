@@ -66,12 +66,9 @@ def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
     """What is believed of a server's certificate: the CA file that is named, else the system's, else certifi's."""
     for variable in ("STRONGHOLD_CA_FILE", "SSL_CERT_FILE"):
         if path := environ.get(variable):
-            context = _context_of(variable, path)
-            break
-    else:
-        context = ssl.create_default_context()
-        _add_certifi(context)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+            return _context_of(variable, path)
+    context = ssl.create_default_context()
+    _add_certifi(context)
     return context
 
 

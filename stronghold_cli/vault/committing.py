@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from stronghold_cli.protocol.errors import Conflict, IntegrityError, Refused, Unavailable
-from stronghold_cli.protocol.messages import decode_committed, decode_sync
+from stronghold_cli.protocol.messages import decode_committed
 from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.keyring import Keyring
@@ -40,6 +40,12 @@ class Vault:
                 return result
         raise Conflict("Others changed the org at every attempt, so nothing was changed.", hint="Run the command again.")
 
+    def refresh(self) -> bool:
+        """Bring the state up to date; whether somebody had changed it."""
+        known = self.state.head.document.sha256
+        self._adopt(self.replica.sync())
+        return self.state.head.document.sha256 != known
+
     def _send(self, draft: Draft) -> bool:
         """Whether the commit stands; False: it does not, and the state was brought up to date for another attempt."""
         commit, after = draft.finish()
@@ -66,12 +72,9 @@ class Vault:
             ) from error
 
     def _look_for(self, after: OrgState) -> bool:
-        """Look for the own head in the newest chain."""
-        own = after.head.document
-        known = self.state
-        since = decode_sync(self.operator.get(f"/sync?since={known.seq}&org_seq={known.org.document.seq}"))
+        """Look for the own head in the newest chain: the verified one, not a list that the server gives (rule R1)."""
         self._adopt(self.replica.sync())
-        return any(envelope.sha256 == own.sha256 for envelope in since.heads)
+        return self.replica.has_passed(after.head.document.sha256)
 
     def _adopt(self, state: OrgState) -> None:
         self.replica.keep(state)

@@ -9,12 +9,13 @@ from stronghold_cli.crypto.secrets import Secret
 from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import digest
-from stronghold_cli.protocol.errors import IntegrityError, NotFound, UsageError
+from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, UsageError
 from stronghold_cli.protocol.messages import decode_ciphertexts
 from stronghold_cli.protocol.names import (
     MAX_CIPHERTEXT,
     MAX_DESCRIPTION,
     MAX_SECRETS,
+    caseless,
     is_secret_name,
     nfc,
     require_name,
@@ -28,6 +29,7 @@ from stronghold_cli.vault.groups import create_group, grant
 from stronghold_cli.vault.lookup import require_free
 
 _KEY = 32
+_ATTEMPTS = 8
 
 
 class StoredSecret(Record):
@@ -77,24 +79,46 @@ def create_profile(draft: Draft, name: str, description: str = "", *, with_group
     draft.keys.learn_profile(key)
     draft.put(profile)
     if with_group:
+        _require_free_group(draft, name)
         grant(draft, create_group(draft, name), profile)
     return draft.profiles()[profile_id]
 
 
 def read_secrets(vault: Vault, profile: Profile) -> dict[str, StoredSecret]:
-    """Fetch, verify and open all live secrets of a profile, by name; raises ``IntegrityError``."""
-    entries = {id_: entry for id_, entry in vault.state.entries(profile.id).items() if entry.is_live}
+    """Fetch, verify and open all live secrets of a profile, by name; raises ``IntegrityError``.
+
+    The values are fetched after the state was verified, so others may have changed them in between: what does not fit is
+    held against the newest state before it is called a fault of the server.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            return _read_as_of(vault, profile.id)
+        except _Differs:
+            if not vault.refresh():
+                raise
+            if profile.id not in vault.state.profiles:
+                raise NotFound(f"The profile {profile.name!r} was deleted meanwhile.") from None
+    raise Conflict(f"Others changed the profile {profile.name!r} at every attempt to read it.", hint="Run the command again.")
+
+
+class _Differs(IntegrityError):
+    """The values delivered are not those of the state that is known."""
+
+
+def _read_as_of(vault: Vault, profile_id: bytes) -> dict[str, StoredSecret]:
+    profile = vault.state.profiles[profile_id]
+    entries = {id_: entry for id_, entry in vault.state.entries(profile_id).items() if entry.is_live}
     if not entries:
         return {}
-    key = vault.keys.profile(profile.id)
-    delivered = decode_ciphertexts(vault.operator.get(f"/profiles/{profile.id.hex()}/contents")).ciphertexts
+    key = vault.keys.profile(profile_id)
+    delivered = decode_ciphertexts(vault.operator.get(f"/profiles/{profile_id.hex()}/contents")).ciphertexts
     if delivered.keys() != entries.keys():
-        raise IntegrityError(f"The secrets received are not exactly those of the profile {profile.name!r}.")
+        raise _Differs(f"The secrets received are not exactly those of the profile {profile.name!r}.")
     found: dict[str, StoredSecret] = {}
     for secret_id, entry in entries.items():
         ciphertext = delivered[secret_id]
         if digest(ciphertext) != entry.ciphertext_sha256:
-            raise IntegrityError("A secret received is not the one in the profile's contents.")
+            raise _Differs("A secret received is not the one in the profile's contents.")
         secret = key.open_secret(secret_id, entry.version, ciphertext)
         if not is_secret_name(secret.name) or secret.name in found:
             raise IntegrityError("A secret has a name that is not legal, or two have the same.")
@@ -156,6 +180,16 @@ def delete_secrets(draft: Draft, profile: Profile, known: Mapping[str, StoredSec
             )
     for name in names:
         draft.write_entry(profile.id, known[name].id, None, epoch=profile.epoch)
+
+
+def _require_free_group(draft: Draft, name: str) -> None:
+    """A group of the profile's name that is there already may hold agents who were never meant to read this profile."""
+    if any(caseless(group.name) == caseless(name) for group in draft.groups().values()):
+        raise Conflict(
+            f"There is already a group named {name!r}, which a new profile would share its secrets with.",
+            hint=f"Make the profile alone with: stronghold profile create {name} --no-group, "
+            f"then: stronghold group grant GROUP {name}",
+        )
 
 
 def _check_limits(

@@ -11,10 +11,12 @@ import os
 
 from stronghold_cli.keystore.files import read_private, remove, write_private
 from stronghold_cli.keystore.marks import (
+    ContentsMark,
     HeadMark,
     Mark,
     MarkFile,
     OrgMark,
+    check_contents,
     check_head,
     check_org,
     check_structure,
@@ -27,7 +29,7 @@ from stronghold_cli.protocol.envelope import Envelope
 from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError
 from stronghold_cli.protocol.messages import MAX_BODY, decode_sync, encode_sync
 from stronghold_cli.protocol.rules import check_state
-from stronghold_cli.protocol.state import Changes, OrgState, advance
+from stronghold_cli.protocol.state import Changes, OrgState, advance, check_head_follows
 from stronghold_cli.vault.operator import Operator
 from stronghold_cli.version import VERSION
 
@@ -40,6 +42,7 @@ class Replica:
         self._marks: MarkFile = operator_mark(operator.org_id)
         self._path = _path(operator.org_id)
         self._state: OrgState | None = None
+        self._passed: frozenset[bytes] = frozenset()
 
     def sync(self) -> OrgState:
         """Fetch and verify what changed, keep it, and return the newest state; raises ``IntegrityError``."""
@@ -47,14 +50,21 @@ class Replica:
         known = self._state or _load(self._path, mark)
         if known is None:
             state = self._fetch_all(mark)
+            passed = frozenset((state.head.document.sha256,))
         else:
             changes = decode_sync(self._operator.get(f"/sync?since={known.seq}&org_seq={known.org.document.seq}"))
             state = advance(known, _without_known(known, changes))
+            passed = frozenset(envelope.sha256 for envelope in changes.heads)
         check_state(state)
         _check_client(state)
         _check_mark(state, mark)
         self.keep(state)
+        self._passed = passed
         return state
+
+    def has_passed(self, head_sha256: bytes) -> bool:
+        """Whether the head stands in the chain that the last sync followed, and verified, from the state known before."""
+        return head_sha256 in self._passed
 
     def keep(self, state: OrgState) -> None:
         """Remember a verified state, its mark first: a state file newer than its mark is never believed."""
@@ -85,8 +95,7 @@ class Replica:
             head = Head.decode(envelope.payload)
             if envelope.sha256 == link:
                 continue
-            if head.prev != link or head.seq <= seq:
-                raise IntegrityError("The heads received do not continue the one in the mark.", evidence={"mark": seq})
+            check_head_follows(seq, link, head, state.org.document)
             link, seq = envelope.sha256, head.seq
         if link != state.head.document.sha256:
             raise IntegrityError("The heads received do not lead from the mark to the current one.", evidence={"mark": seq})
@@ -155,7 +164,10 @@ def _mark_of(state: OrgState) -> Mark:
         org=OrgMark(seq=org.seq, sha256=org.sha256, root_sign=org.root.sign),
         head=HeadMark(seq=state.seq, sha256=state.head.document.sha256),
         structure_seq=state.structure.document.seq,
-        contents={},
+        contents={
+            profile_id: ContentsMark(version=item.document.version, sha256=item.document.sha256)
+            for profile_id, item in state.contents.items()
+        },
     )
 
 
@@ -163,6 +175,8 @@ def _check_mark(state: OrgState, mark: Mark | None) -> None:
     check_org(mark, state.org.document.seq, state.org.document.sha256)
     check_head(mark, state.seq, state.head.document.sha256)
     check_structure(mark, state.structure.document.seq)
+    for profile_id, item in state.contents.items():
+        check_contents(mark, profile_id, item.document.version, item.document.sha256)
 
 
 def _check_client(state: OrgState) -> None:

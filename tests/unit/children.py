@@ -7,5 +7,6 @@ import sys
 
 
 def child_environment(**changes: str) -> dict[str, str]:
-    """This process' environment with its module path in it, and ``changes``."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **changes}
+    """This process' environment with its module path in it and buffered output, and ``changes``."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**own, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **changes}

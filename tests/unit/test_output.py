@@ -22,10 +22,8 @@ def _default_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "_current", output.OutputSettings())
 
 
-def run_python(script: str, **options: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, check=False, env=child_environment(), **options
-    )  # type: ignore[call-overload, no-any-return]
+def run_python(script: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, env=child_environment())
 
 
 TYPE_CODES = [
@@ -163,6 +161,7 @@ def test_guard_reports_and_returns_the_code(capfd: pytest.CaptureFixture[str]) -
     assert output.guard(fails) == 5
     assert "error: Gone." in capfd.readouterr().err
     assert output.guard(interrupted) == 130
+    assert "error: The command was interrupted." in capfd.readouterr().err
     assert output.guard(lambda: None) == 0
     assert output.guard(lambda: 11) == 11
     assert capfd.readouterr().err == ""
@@ -171,11 +170,12 @@ def test_guard_reports_and_returns_the_code(capfd: pytest.CaptureFixture[str]) -
 BIG = "import sys\nfrom stronghold_cli import output\nsys.exit(output.guard(lambda: output.emit('x' * 1000000)))"
 
 
-def test_a_closed_stdout_ends_the_program_without_a_word() -> None:
+@pytest.mark.parametrize("script", [BIG, BIG.replace("1000000", "1")], ids=["much", "little"])
+def test_a_closed_stdout_ends_the_program_without_a_word(script: str) -> None:
     read, write = os.pipe()
     os.close(read)
     ended = subprocess.run(
-        [sys.executable, "-c", BIG], stdout=write, stderr=subprocess.PIPE, check=False, env=child_environment()
+        [sys.executable, "-c", script], stdout=write, stderr=subprocess.PIPE, check=False, env=child_environment()
     )
     os.close(write)
     assert (ended.returncode, ended.stderr) == (1, b"")

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -313,6 +314,23 @@ def test_an_answer_that_breaks_off_is_no_answer(open_server: Open, script: objec
         assert len(listener.requests) == 2
 
 
+def test_a_refusal_that_comes_before_the_body_was_read_is_read(open_server: Open) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def refuse_early() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(refusal(413, "TOO_LARGE", "Connection: close"))
+
+        thread = threading.Thread(target=refuse_early)
+        thread.start()
+        server = open_server(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        error = refused(server, lambda each: post(each, bytes(20_000_000)))
+        thread.join()
+    assert error.code == "TOO_LARGE"
+
+
 # --- again, or not ----------------------------------------------------------------------------------------------------
 
 
@@ -407,6 +425,11 @@ def test_an_unknown_host_is_told(open_server: Open) -> None:
 def test_a_ca_of_ones_own_is_believed_when_named(open_server: Open, certificates: Certificates, variable: str) -> None:
     with Listener(answer(), tls=certificates.context()) as listener:
         assert get(open_server(f"https://{listener.authority}", {variable: certificates.ca_file})) == b"ok"
+
+
+def test_the_servers_own_certificate_can_be_pinned(open_server: Open, certificates: Certificates) -> None:
+    with Listener(answer(), tls=certificates.context()) as listener:
+        assert get(open_server(f"https://{listener.authority}", {"STRONGHOLD_CA_FILE": certificates.own_file})) == b"ok"
 
 
 def test_our_ca_variable_goes_before_the_common_one(open_server: Open, certificates: Certificates) -> None:

@@ -129,6 +129,7 @@ class Certificates:
 
     def __init__(self, folder: Path) -> None:
         self.ca_file = str(folder / "ca.pem")
+        self.own_file = str(folder / "own.pem")
         self._key_file = str(folder / "server.pem")
         ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
         ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])
@@ -141,7 +142,9 @@ class Certificates:
         pem = serialization.Encoding.PEM
         Path(self.ca_file).write_bytes(ca_certificate.public_bytes(pem))
         private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        Path(self._key_file).write_bytes(private + certificate.sign(ca_key, hashes.SHA256()).public_bytes(pem))
+        own_certificate = certificate.sign(ca_key, hashes.SHA256()).public_bytes(pem)
+        Path(self.own_file).write_bytes(own_certificate)
+        Path(self._key_file).write_bytes(private + own_certificate)
 
     def context(self) -> ssl.SSLContext:
         """What a server speaks TLS with."""

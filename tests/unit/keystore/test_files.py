@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from stronghold_cli.keystore import files
 from stronghold_cli.keystore.files import locked, read_given, read_private, write_private
 from stronghold_cli.protocol.errors import LocalFileError
 from tests.unit.children import child_environment
@@ -117,7 +116,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, step, fail)
+    monkeypatch.setattr(os, step, fail)
     with pytest.raises(LocalFileError, match="No space left"):
         write_private(str(path), b"new")
     monkeypatch.undo()
@@ -129,9 +128,9 @@ def test_file_and_folder_are_flushed_before_and_after_the_rename(tmp_path: Path,
     steps: list[str] = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(
-        files.os, "fsync", lambda fd: (steps.append("folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file"), fsync(fd))
+        os, "fsync", lambda fd: (steps.append("folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file"), fsync(fd))
     )
-    monkeypatch.setattr(files.os, "replace", lambda a, b: (steps.append("rename"), replace(a, b)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (steps.append("rename"), replace(a, b)))
     write_private(str(tmp_path / "file"), b"x")
     assert steps == ["file", "rename", "folder"]
 
