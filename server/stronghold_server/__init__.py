@@ -1,0 +1,1 @@
+"""The server of Stronghold: stores ciphertext, signed documents and the audit log, and imports nothing that decrypts."""

@@ -1,0 +1,268 @@
+"""The ASGI application: routes to verbs, limits on bodies, and the one place where errors become answers.
+
+Every answer names the protocol's version and a correlation id, which stands in the audit entry too. Bodies are never logged
+(protocol section 6).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route as HttpRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from stronghold_cli.protocol.documents.org import LogKey as DocumentLogKey
+from stronghold_cli.protocol.encoding import decode_hex, encode_json
+from stronghold_cli.protocol.errors import MalformedError, Refused, StrongholdError
+from stronghold_cli.protocol.messages import encode_error, encode_setup
+from stronghold_server.commits import Commits
+from stronghold_server.counts import Counts, Times
+from stronghold_server.folder import LogKey
+from stronghold_server.genesis import Founding
+from stronghold_server.housekeeping import Housekeeping
+from stronghold_server.ledger import Entries
+from stronghold_server.openapi import describe
+from stronghold_server.pulls import Pulls
+from stronghold_server.query import Query
+from stronghold_server.reads import (
+    plan_audit,
+    plan_contents,
+    plan_keys,
+    plan_keyset,
+    plan_sealing_keys,
+    plan_sync,
+    plan_tokens,
+)
+from stronghold_server.received import CORRELATION_BYTES, Name, raw_target, read_request, route_path, split_name
+from stronghold_server.refusals import STATUSES, Unlogged, as_refusal
+from stronghold_server.routes import ROUTES, Route
+from stronghold_server.service import ReadPlan, Tools, Verb, WritePlan, perform
+from stronghold_server.settings import Settings
+from stronghold_server.setup import forget_setup_code
+from stronghold_server.states import States
+from stronghold_server.store.interface import Store
+from stronghold_server.token_limits import RateLimits
+
+LOGGER: Final = logging.getLogger("stronghold")
+_ORG_BYTES: Final = 32
+_ID_BYTES: Final = 16
+_HEADERS: Final = {
+    "Stronghold-Protocol": "1",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+
+Answering = Callable[[HttpRequest, bytes], Awaitable[Response]]
+
+
+def create_app(
+    store: Store,
+    settings: Settings,
+    log_key: LogKey,
+    *,
+    clock: Callable[[], float] = time.time,
+    random: Callable[[int], bytes] = os.urandom,
+) -> ASGIApp:
+    """The application on an open store; ``clock`` gives Unix seconds, ``random`` fresh random bytes."""
+    tools = Tools(
+        store=store,
+        states=States(),
+        entries=Entries(random),
+        counts=Counts(),
+        times=Times(),
+        refused=RateLimits(),
+        clock=clock,
+    )
+    return _Server(tools, settings, log_key, random).application()
+
+
+class _Server:
+    """What the routes share."""
+
+    def __init__(self, tools: Tools, settings: Settings, log_key: LogKey, random: Callable[[int], bytes]) -> None:
+        self._tools = tools
+        self._settings = settings
+        self._log_key = (log_key.id, log_key.sign.public)
+        self._random = random
+        self._names = tuple(split_name(name) for name in settings.authorities)
+        self._founding = Founding(self._log_key, lambda code: forget_setup_code(settings.data_dir, code))
+        self._housekeeping = Housekeeping(tools)
+        commits, pulls = Commits(self._log_key), Pulls()
+        self._verbs = {
+            "commit": _verb("commit", "o", plan_write=commits.plan),
+            "sync": _verb("sync", "o", plan_sync),
+            "keys": _verb("keys", "o", plan_keys),
+            "sealing-keys": _verb("sealing-keys", "o", plan_sealing_keys),
+            "contents": _verb("contents", "o", plan_contents),
+            "tokens": _verb("tokens", "o", plan_tokens),
+            "audit": _verb("audit", "o", plan_audit),
+            "login": _verb("login", "l", plan_keyset),
+            "pull": _verb("pull", "t", pulls.plan_pull, is_quick=True),
+            "self": _verb("self", "t", pulls.plan_self, is_quick=True),
+        }
+        self._open: dict[str, Callable[[], Response]] = {
+            "healthz": lambda: _json(encode_json({"status": "ok"})),
+            "readyz": self._readyz,
+            "openapi": lambda: _json(describe()),
+            "setup": self._setup,
+        }
+
+    def application(self) -> ASGIApp:
+        application = Starlette(
+            # Routes are tried one after the other: those that pipelines call stand first.
+            routes=[self._http_route(route) for route in sorted(ROUTES, key=lambda route: route.key_kind != "t")],
+            exception_handlers={HTTPException: self._not_served, Exception: self._failed},
+            lifespan=self._lifespan,
+        )
+        application.router.redirect_slashes = False
+        return _BelowBasePath(application, self._names)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        async with self._housekeeping.running():
+            yield
+
+    def _http_route(self, route: Route) -> HttpRoute:
+        async def serve(request: HttpRequest) -> Response:
+            started = time.monotonic()
+            correlation_id = self._random(CORRELATION_BYTES)
+            try:
+                response = await self._serve(route, request, correlation_id)
+            except StrongholdError as error:
+                refusal = as_refusal(error)
+                self._count(refusal)
+                if STATUSES[refusal.code] >= 500:
+                    _log_failure(route, correlation_id, refusal, error)
+                response = refuse(refusal)
+            _log_request(route, correlation_id, response, started)
+            return self._identified(response, correlation_id)
+
+        http_route = HttpRoute(route.path, serve, methods=[route.method], name=route.kind)
+        # Starlette adds HEAD to every GET; a request of ours has one method, which is signed.
+        http_route.methods = {route.method}
+        return http_route
+
+    async def _serve(self, route: Route, request: HttpRequest, correlation_id: bytes) -> Response:
+        if not route.key_kind:
+            Query(raw_target(request.scope)[1], ())
+            return self._open[route.kind]()
+        org_id = _path_id(request, "org", _ORG_BYTES)
+        subject = _path_id(request, "profile", _ID_BYTES)
+        limit = self._settings.max_commit_bytes if route.kind == "commit" else self._settings.max_body_bytes
+        body = await read_body(request, limit if route.method == "POST" else 0)
+        received = read_request(request.scope, body, self._names, correlation_id)
+        if route.kind == "genesis":
+            answer = await self._founding.create(self._tools, received, org_id or b"")
+        else:
+            answer = await perform(self._tools, self._verbs[route.kind], received, org_id, subject or b"")
+        return _json(answer)
+
+    async def _not_served(self, _: HttpRequest, error: Exception) -> Response:
+        """Unknown paths and methods, as Starlette reports them."""
+        refusal = Unlogged("NOT_FOUND", "there is nothing at this path")
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            refusal = Unlogged("METHOD_NOT_ALLOWED", "this path does not take that method")
+        return self._identified(refuse(refusal), self._random(CORRELATION_BYTES))
+
+    async def _failed(self, _: HttpRequest, error: Exception) -> Response:
+        """What no error of ours says: a fault of the program."""
+        correlation_id = self._random(CORRELATION_BYTES)
+        fields = {"event": "failure", "code": "INTERNAL", "correlation_id": correlation_id.hex()}
+        LOGGER.error("a request failed", exc_info=error, extra=fields)
+        return self._identified(refuse(Unlogged("INTERNAL", "the server failed")), correlation_id)
+
+    def _identified(self, response: Response, correlation_id: bytes) -> Response:
+        response.headers["Stronghold-Correlation-Id"] = correlation_id.hex()
+        return response
+
+    def _count(self, refusal: Refused) -> None:
+        if isinstance(refusal, Unlogged) and refusal.counted is not None:
+            self._tools.counts.add(refusal.counted)
+
+    def _readyz(self) -> Response:
+        status = self._tools.store.status()
+        if not status.ready:
+            return refuse(Unlogged("STORAGE_FAILED", "the server's storage takes no more writes"))
+        return _json(encode_json({"status": "ok"}))
+
+    def _setup(self) -> Response:
+        key_id, public_key = self._log_key
+        return _json(encode_setup((DocumentLogKey(id=key_id, public_key=public_key),)))
+
+
+class _BelowBasePath:
+    """Takes a configured base path off before routing, for proxies that leave it in; the raw path stays as it was."""
+
+    def __init__(self, application: ASGIApp, names: tuple[Name, ...]) -> None:
+        self._application = application
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "path": route_path(self._names, scope["path"])}
+        await self._application(scope, receive, send)
+
+
+def _verb(
+    kind: str, key_kind: str, plan: ReadPlan | None = None, *, plan_write: WritePlan | None = None, is_quick: bool = False
+) -> Verb:
+    return Verb(kind=kind, key_kind=key_kind, plan=plan, plan_write=plan_write, is_quick=is_quick)
+
+
+async def read_body(request: HttpRequest, limit: int) -> bytes:
+    """The body, of at most ``limit`` bytes; ``TOO_LARGE`` as soon as there are more."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise Unlogged("TOO_LARGE", f"the body has more than the {limit} bytes that this route takes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def refuse(refusal: Refused) -> Response:
+    """The answer to a refused request."""
+    response = _json(encode_error(refusal.code, refusal.message), STATUSES[refusal.code])
+    if refusal.retry_after is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after)
+    return response
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, _HEADERS, "application/json")
+
+
+def _path_id(request: HttpRequest, name: str, length: int) -> bytes | None:
+    text = request.path_params.get(name)
+    if text is None:
+        return None
+    try:
+        return decode_hex(text, length)
+    except MalformedError as error:
+        raise Unlogged("NOT_FOUND", "there is nothing at this path") from error
+
+
+def _log_failure(route: Route, correlation_id: bytes, refusal: Refused, error: Exception) -> None:
+    fields = {"event": route.kind, "correlation_id": correlation_id.hex(), "code": refusal.code}
+    LOGGER.error("a request failed", exc_info=error, extra=fields)
+
+
+def _log_request(route: Route, correlation_id: bytes, response: Response, started: float) -> None:
+    if LOGGER.isEnabledFor(logging.INFO):
+        fields = {
+            "event": route.kind,
+            "correlation_id": correlation_id.hex(),
+            "method": route.method,
+            "status": response.status_code,
+            "duration_ms": (time.monotonic() - started) * 1000,
+        }
+        LOGGER.info("request", extra=fields)

@@ -1,0 +1,195 @@
+"""What agents get: ``pull``, one profile in one answer, and ``self`` (protocol section 5, "An agent's pull").
+
+The server only gathers: everything it sends is signed, sealed or proven, but for the share. The share, the end of the token
+and its uses are read inside the transaction of the audit entry, so a revoked token gets nothing from an answer that was
+prepared a moment earlier.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from stronghold_cli.protocol.audit import DocumentReference
+from stronghold_cli.protocol.documents.leaves import decode_entry_leaf, decode_member_leaf, document_key
+from stronghold_cli.protocol.documents.profile import Profile
+from stronghold_cli.protocol.encoding import encode_base64
+from stronghold_cli.protocol.envelope import Envelope, decode_envelope
+from stronghold_cli.protocol.errors import MalformedError, Refused, Unavailable
+from stronghold_cli.protocol.messages_pull import Entry, Proven, PullAnswer, SelfAnswer
+from stronghold_cli.protocol.names import caseless, nfc
+from stronghold_server.service import Effect, NotQuick, Plan, Request, Tools
+from stronghold_server.states import LoadedState
+from stronghold_server.store.interface import Reader, TokenRow, Writer
+from stronghold_server.token_limits import LiveToken, RateLimits, require_live, require_not_ended, require_uses_left
+
+MAX_LINKS: Final = 1_000_000
+# Larger answers are made anew each time instead of being kept.
+MAX_KEPT: Final = 1 << 20
+# Gathering more entries than this takes milliseconds: not in the event loop.
+MAX_QUICK: Final = 200
+_SHARE_MEMBER: Final = b'"share":"'
+
+
+class Pulls:
+    """The two routes of agents."""
+
+    def __init__(self) -> None:
+        self._rates = RateLimits()
+
+    def plan_pull(self, _: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
+        """GET /v1/pull?org=SHA256&profile=NAME, or &profile_id=ID, or neither."""
+        live, anchor = self._begin(request, loaded, "profile", "profile_id")
+        profile = _choose_profile(request, loaded, live)
+        key = (live.token_id, profile.id, anchor)
+        parts = loaded.answers.get(key)
+        if parts is None:
+            if request.is_quick and loaded.state.contents[profile.id].document.entries.size > MAX_QUICK:
+                raise NotQuick
+            parts = _split_at_share(_gather(reader, loaded, live, profile, anchor))
+            if sum(map(len, parts)) <= MAX_KEPT:
+                loaded.answers.keep(key, parts)
+        before_share, after_share = parts
+        contents = loaded.state.contents[profile.id].document
+        document = DocumentReference(kind="contents", id=profile.id, version=contents.version, sha256=contents.sha256)
+
+        def apply(writer: Writer) -> Effect:
+            _require_still_live(writer, live)
+            share = writer.share(request.org_id, live.token_id)
+            if share is None:
+                raise Refused("TOKEN_REVOKED", "the token has been revoked")
+            writer.use_token(request.org_id, live.token_id, request.now)
+            body = before_share + encode_base64(share).encode("ascii") + after_share
+            return Effect(body=body, head_seq=loaded.state.seq, document=document, code=live.code)
+
+        return Plan(head_sha256=loaded.head_sha256, apply=apply, settle=None)
+
+    def plan_self(self, _: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
+        """GET /v1/self?org=SHA256: the agent's own document, its groups, and the profiles granted to them."""
+        live, anchor = self._begin(request, loaded)
+        state = loaded.state
+        answer = SelfAnswer(
+            org=org_links(reader, request.org_id, anchor),
+            head=state.head.envelope,
+            structure=state.structure.envelope,
+            agent=_prove(loaded, "agent", live.agent.id),
+            groups=tuple(_prove(loaded, "group", group_id) for group_id in live.agent.groups),
+            profiles=tuple(_prove(loaded, "profile", profile.id) for profile in _readable(loaded, live)),
+        )
+        body = answer.encode()
+        agent = live.agent
+        document = DocumentReference(kind="agent", id=agent.id, version=agent.version, sha256=agent.sha256)
+
+        def apply(writer: Writer) -> Effect:
+            _require_still_live(writer, live)
+            return Effect(body=body, head_seq=state.seq, document=document, code=live.code)
+
+        return Plan(head_sha256=loaded.head_sha256, apply=apply, settle=None)
+
+    def _begin(self, request: Request, loaded: LoadedState, *parameters: str) -> tuple[LiveToken, bytes]:
+        """The live token, and the hash of the org document from which the client starts."""
+        live = require_live(loaded.state, _token_of(request), request.received.address, request.now)
+        if request.is_first_attempt:
+            self._rates.count(live.token_id, live.token.limits.rate, request.now)
+        anchor = request.query("org", *parameters).hexadecimal("org", 32)
+        if anchor is None:
+            raise MalformedError("the query parameter org is missing")
+        return live, anchor
+
+
+def org_links(reader: Reader, org_id: bytes, anchor: bytes) -> tuple[Envelope, ...]:
+    """The org document with the hash ``anchor`` and every later link; ``ANCHOR_UNKNOWN`` where there is none."""
+    start = reader.document_by_hash(org_id, "org", anchor)
+    if start is None:
+        raise Refused("ANCHOR_UNKNOWN", "the org has no document with the hash from which the client starts")
+    rows = reader.document_chain(org_id, "org", after=start.seq - 1, limit=MAX_LINKS)
+    return tuple(decode_envelope(row.envelope) for row in rows)
+
+
+def _token_of(request: Request) -> TokenRow:
+    if request.caller.token is None:
+        raise Refused("FORBIDDEN", "this route is for agents")
+    return request.caller.token
+
+
+def _require_still_live(writer: Writer, live: LiveToken) -> None:
+    """Look again, inside the transaction, at what is not fixed by the head."""
+    row = writer.token(live.token_id)
+    if row is None:
+        raise Refused("TOKEN_REVOKED", "the token has been revoked")
+    require_not_ended(row)
+    require_uses_left(row, live.token.limits)
+
+
+def _readable(loaded: LoadedState, live: LiveToken) -> list[Profile]:
+    groups = set(live.agent.groups)
+    profiles = (profile for profile in loaded.state.profiles.values() if not groups.isdisjoint(profile.grants))
+    return sorted(profiles, key=lambda profile: profile.id)
+
+
+def _choose_profile(request: Request, loaded: LoadedState, live: LiveToken) -> Profile:
+    """The profile asked for; where none is named, the only one that the agent may read."""
+    query = request.query("org", "profile", "profile_id")
+    name, profile_id = query.text("profile"), query.hexadecimal("profile_id", 16)
+    if name is not None and profile_id is not None:
+        raise MalformedError("a profile is named twice")
+    readable = _readable(loaded, live)
+    if name is not None:
+        readable = [profile for profile in readable if caseless(profile.name) == caseless(nfc(name))]
+    if profile_id is not None:
+        readable = [profile for profile in readable if profile.id == profile_id]
+    if not readable:
+        raise Refused("PROFILE_FORBIDDEN", "the agent may not read that profile, or there is none")
+    if len(readable) > 1:
+        raise Refused("PROFILE_REQUIRED", "the agent may read several profiles: name one")
+    return readable[0]
+
+
+def _gather(reader: Reader, loaded: LoadedState, live: LiveToken, profile: Profile, anchor: bytes) -> bytes:
+    """The whole answer with an empty share."""
+    state = loaded.state
+    group_id = min(set(live.agent.groups) & profile.grants.keys())
+    members = loaded.tree("members", group_id)
+    member = members[live.token_id]
+    seal_sha256 = decode_member_leaf(member).sealed_sha256
+    wrap_sha256 = profile.grants[group_id].wrap_sha256
+    leaves = loaded.tree("entries", profile.id)
+    hashes = {key: leaf.ciphertext_sha256 for key in leaves if (leaf := decode_entry_leaf(leaves[key])).is_live}
+    blobs = require_blobs(reader, state.org_id, {seal_sha256, wrap_sha256, *hashes.values()})
+    return PullAnswer(
+        org=org_links(reader, state.org_id, anchor),
+        head=state.head.envelope,
+        structure=state.structure.envelope,
+        agent=_prove(loaded, "agent", live.agent.id),
+        profile=_prove(loaded, "profile", profile.id),
+        group=_prove(loaded, "group", group_id),
+        member=member,
+        member_proof=members.prove(live.token_id),
+        share=b"",
+        seal=blobs[seal_sha256],
+        wrap=blobs[wrap_sha256],
+        contents=state.contents[profile.id].envelope,
+        contents_proof=loaded.tree("contents").prove(profile.id),
+        entries=tuple(
+            Entry(secret_id=key, leaf=leaves[key], ciphertext=blobs[hashes[key]] if key in hashes else None)
+            for key in leaves
+        ),
+    ).encode()
+
+
+def _split_at_share(body: bytes) -> tuple[bytes, bytes]:
+    """The encoded answer before and after the share. No text before it holds an unescaped quotation mark of its own."""
+    start, member, end = body.partition(_SHARE_MEMBER)
+    return start + member, end
+
+
+def require_blobs(reader: Reader, org_id: bytes, hashes: set[bytes]) -> dict[bytes, bytes]:
+    """The blobs, all of them: one that is missing means that the storage lost it."""
+    blobs = reader.blobs(org_id, hashes)
+    if len(blobs) != len(hashes):
+        raise Unavailable("the storage lacks a blob that a current document names", code="STORAGE_FAILED")
+    return blobs
+
+
+def _prove(loaded: LoadedState, kind: str, id_: bytes) -> Proven:
+    document = loaded.state.documents(kind)[id_]
+    return Proven(payload=document.payload, proof=loaded.tree("documents").prove(document_key(kind, id_)))

@@ -1,0 +1,1 @@
+"""What the server keeps: the ``Store`` interface, and SQLite behind it."""
