@@ -1,0 +1,231 @@
+"""``rules.check_state``: each invariant of a state, broken alone in an otherwise genuine org."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from stronghold_cli.protocol import rules
+from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
+from stronghold_cli.protocol.documents.invite import Invite
+from stronghold_cli.protocol.documents.leaves import ROOT_MEMBER, OldKeyLeaf, decode_entry_leaf
+from stronghold_cli.protocol.documents.profile import Grant
+from stronghold_cli.protocol.errors import RuleError
+from stronghold_cli.protocol.keys import SigningKey
+from stronghold_cli.protocol.rules import check_state
+from stronghold_cli.protocol.state import OrgState, Signed
+from stronghold_cli.vault.agents import create_agent
+from stronghold_cli.vault.groups import add_operator
+from tests.support.org import NOW, TestOrg, renew_group, workshop
+
+
+def invite(org: TestOrg, id_: bytes = b"i" * 16, key: bytes | None = None) -> Invite:
+    return Invite(
+        org_id=org.state.org_id,
+        id=id_,
+        public_key=key or SigningKey(b"i" * 32).public,
+        role="reader",
+        name="guest",
+        created=NOW,
+        not_after=NOW + 1,
+        **NO_EXTENSIONS,
+    )
+
+
+def with_group(org: TestOrg, **members: object) -> OrgState:
+    group = org.group("production").replace(**members)
+    return org.state.replace(groups={**org.state.groups, group.id: group})
+
+
+def with_profile(org: TestOrg, **members: object) -> OrgState:
+    profile = org.profile("production").replace(**members)
+    return org.state.replace(profiles={**org.state.profiles, profile.id: profile})
+
+
+def with_agent(org: TestOrg, **members: object) -> OrgState:
+    (agent,) = org.state.agents.values()
+    return org.state.replace(agents={agent.id: agent.replace(**members)})
+
+
+def with_token(org: TestOrg, token_id: bytes | None = None, **members: object) -> OrgState:
+    (agent,) = org.state.agents.values()
+    ((known, token),) = agent.tokens.items()
+    return with_agent(org, tokens={token_id or known: token.replace(**members)})
+
+
+def with_leaf(org: TestOrg, kind: str, key: bytes, value: bytes | None) -> OrgState:
+    owner = org.group("production") if kind == "members" else org.profile("production")
+    leaves = {id_: leaf for id_, leaf in org.state.leaves(kind, owner.id).items() if id_ != key}
+    if value is not None:
+        leaves[key] = value
+    return org.state.replace(maps={**org.state.maps, (kind, owner.id): leaves})
+
+
+def with_member(org: TestOrg, member_id: bytes, **members: object) -> OrgState:
+    leaf = org.state.group_members(org.group("production").id)[member_id]
+    return with_leaf(org, "members", member_id, leaf.replace(**members).encode())
+
+
+def with_entry(org: TestOrg, **members: object) -> OrgState:
+    leaves = org.state.leaves("entries", org.profile("production").id)
+    return with_leaf(org, "entries", min(leaves), decode_entry_leaf(leaves[min(leaves)]).replace(**members).encode())
+
+
+def with_operator(org: TestOrg, id_: bytes, **members: object) -> OrgState:
+    document = org.state.org.document
+    known = document.operators.get(id_, document.operators[org.id("rob")])
+    document = document.replace(operators={**document.operators, id_: known.replace(**members)})
+    return org.state.replace(org=Signed(document=document, envelope=org.state.org.envelope))
+
+
+def with_contents_epoch(org: TestOrg, epoch: int) -> OrgState:
+    profile_id = org.profile("production").id
+    item = org.state.contents[profile_id]
+    changed = item.replace(document=item.document.replace(profile_epoch=epoch))
+    return org.state.replace(contents={**org.state.contents, profile_id: changed})
+
+
+def token_key(org: TestOrg) -> bytes:
+    (agent,) = org.state.agents.values()
+    (token,) = agent.tokens.values()
+    return token.auth_public_key
+
+
+def token_id(org: TestOrg) -> bytes:
+    (agent,) = org.state.agents.values()
+    return next(iter(agent.tokens))
+
+
+def two_agents(org: TestOrg) -> OrgState:
+    other = org.commit(lambda draft: create_agent(draft, "other", []))
+    return org.state.replace(agents={**org.state.agents, other.id: other.replace(name="BOT")})
+
+
+NO_GROUP = Grant(epoch=1, wrap_sha256=bytes(32))
+OLD = OldKeyLeaf(kcv=bytes(32), box_sha256=bytes(32)).encode()
+MEMBERS = "members are not exactly those"
+BROKEN: dict[str, tuple[Callable[[TestOrg], OrgState], str]] = {
+    "two groups of a name": (lambda org: with_group(org, name="STAGING"), "two groups have the same name"),
+    "two profiles of a name": (lambda org: with_profile(org, name="Staging"), "two profiles have the same name"),
+    "two agents of a name": (two_agents, "two agents have the same name"),
+    "two invites of a name": (
+        lambda org: org.state.replace(
+            invites={
+                bytes(16): invite(org, bytes(16)),
+                b"j" * 16: invite(org, b"j" * 16, SigningKey(b"j" * 32).public).replace(name="GUEST"),
+            }
+        ),
+        "two invites have the same name",
+    ),
+    "an operator's key is a token's": (
+        lambda org: with_token(org, auth_public_key=org.keysets["rob"].sign.public),
+        "signing key stands in the org twice",
+    ),
+    "an operator's request key is a token's": (
+        lambda org: with_token(org, auth_public_key=org.keysets["rob"].request.public),
+        "signing key stands in the org twice",
+    ),
+    "root's key is a token's": (
+        lambda org: with_token(org, auth_public_key=org.root.sign.public),
+        "signing key stands in the org twice",
+    ),
+    "an invite's key is a token's": (
+        lambda org: org.state.replace(invites={b"i" * 16: invite(org, key=token_key(org))}),
+        "signing key stands in the org twice",
+    ),
+    "root's sealing key is a token's": (
+        lambda org: with_token(org, seal_sha256=org.root.seal.public_sha256),
+        "sealing key stands in the org twice",
+    ),
+    "an operator's sealing key is a token's": (
+        lambda org: with_token(org, seal_sha256=org.keysets["rob"].seal.public_sha256),
+        "sealing key stands in the org twice",
+    ),
+    "a token has an operator's id": (lambda org: with_token(org, org.id("ada")), "member id stands in the org twice"),
+    "an operator has root's id": (
+        lambda org: with_operator(
+            org, ROOT_MEMBER, name="zero", seal_sha256=b"z" * 32, sign=token_keys(1), request=token_keys(2)
+        ),
+        "member id stands in the org twice",
+    ),
+    "an agent lists no group that exists": (
+        lambda org: with_agent(org, groups=(b"g" * 16,)),
+        "agent lists a group that does not exist",
+    ),
+    "an auditor in a group": (lambda org: with_group(org, operators=(org.id("una"),)), "group lists an auditor"),
+    "a stranger in a group": (lambda org: with_group(org, operators=(b"o" * 16,)), "operator who does not exist"),
+    "an operator without a leaf": (lambda org: with_group(org, operators=(org.id("rob"), org.id("eve"))), MEMBERS),
+    "a leaf without an operator": (lambda org: with_group(org, operators=()), MEMBERS),
+    "root without a leaf": (lambda org: with_leaf(org, "members", ROOT_MEMBER, None), MEMBERS),
+    "an admin without a leaf": (lambda org: with_leaf(org, "members", org.id("ada"), None), MEMBERS),
+    "a token without a leaf": (lambda org: with_leaf(org, "members", token_id(org), None), MEMBERS),
+    "a leaf without a token": (lambda org: with_agent(org, tokens={}), MEMBERS),
+    "a token's leaf in a group that its agent left": (lambda org: with_agent(org, groups=()), MEMBERS),
+    "a ghost": (
+        lambda org: with_leaf(
+            org, "members", b"g" * 16, org.state.leaves("members", org.group("production").id)[org.id("ada")]
+        ),
+        MEMBERS,
+    ),
+    "a leaf of another kind": (lambda org: with_member(org, org.id("ada"), kind="root"), MEMBERS),
+    "a leaf of another owner": (lambda org: with_member(org, token_id(org), owner=bytes(16)), MEMBERS),
+    "a leaf of another sealing key": (lambda org: with_member(org, org.id("ada"), seal_sha256=bytes(32)), MEMBERS),
+    "root's leaf of another sealing key": (lambda org: with_member(org, ROOT_MEMBER, seal_sha256=bytes(32)), MEMBERS),
+    "a token's leaf of another sealing key": (lambda org: with_member(org, token_id(org), seal_sha256=bytes(32)), MEMBERS),
+    "a reader among the editors": (lambda org: with_profile(org, editors=(org.id("rob"),)), "not all editors of the org"),
+    "an admin among the editors": (lambda org: with_profile(org, editors=(org.id("ada"),)), "not all editors of the org"),
+    "a stranger among the editors": (lambda org: with_profile(org, editors=(b"o" * 16,)), "not all editors of the org"),
+    "a grant to no group": (lambda org: with_profile(org, grants={b"g" * 16: NO_GROUP}), "grant names no group"),
+    "a grant of another epoch": (lambda org: with_group(org, epoch=2), "not its current epoch"),
+    "contents of another epoch": (lambda org: with_contents_epoch(org, 2), "contents does not carry its profile's epoch"),
+    "a live entry of another epoch": (lambda org: with_entry(org, epoch=2), "live entry does not carry"),
+    "an old key of the current epoch": (
+        lambda org: with_leaf(org, "old_keys", (1).to_bytes(8, "big"), OLD),
+        "old key is not older",
+    ),
+    "an invite of an operator": (
+        lambda org: org.state.replace(invites={org.id("rob"): invite(org, org.id("rob"))}),
+        "invite is still open",
+    ),
+}
+
+
+def token_keys(number: int) -> bytes:
+    return SigningKey(bytes([number]) * 32).public
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_broken_invariant_is_told(name: str) -> None:
+    change, message = BROKEN[name]
+    with pytest.raises(RuleError, match=message):
+        check_state(change(workshop()))
+
+
+def test_genuine_states_keep_every_invariant() -> None:
+    org = workshop()
+    org.commit(lambda draft: renew_group(draft, org.group("production"), frozenset([org.id("eve")])))
+    for state in org.server.states:
+        check_state(state)
+    check_state(org.state.replace(invites={b"i" * 16: invite(org)}))
+
+
+def test_an_admin_who_is_also_listed_has_one_leaf() -> None:
+    org = workshop()
+    org.commit(lambda draft: add_operator(draft, org.group("staging"), org.id("rob")))
+    group = org.group("staging").replace(operators=tuple(sorted((org.id("rob"), org.id("ada")))))
+    check_state(org.state.replace(groups={**org.state.groups, group.id: group}))
+
+
+def test_a_deleted_entry_may_keep_an_older_epoch() -> None:
+    check_state(with_entry(workshop(), epoch=7, ciphertext_sha256=bytes(32)))
+
+
+def test_a_profile_holds_a_bounded_number_of_live_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    org = workshop()
+    monkeypatch.setattr(rules, "MAX_SECRETS", 2)
+    check_state(org.state)
+    monkeypatch.setattr(rules, "MAX_SECRETS", 1)
+    with pytest.raises(RuleError, match="more than 1 secrets"):
+        check_state(org.state)
+    check_state(with_entry(org, ciphertext_sha256=bytes(32)))
