@@ -1,0 +1,49 @@
+"""docs/attacks.md is what the list of attacks and the names of the tests make of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.evil import make_table
+
+PROTOCOL = make_table.PROTOCOL.read_text("utf-8")
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert make_table.main(["--check"]) == 0
+
+
+def test_all_57_attacks_are_listed_with_rules_that_exist() -> None:
+    listed = make_table.attacks(PROTOCOL)
+    assert [number for _, number, _ in listed] == list(range(1, 58))
+    assert make_table.RULES.keys() == set(range(1, 58))
+    known = {f"R{number}" for number in range(1, 23)}
+    assert all(set(rules.split()) <= known for rules in make_table.RULES.values())
+
+
+def test_the_attacks_of_the_first_evil_server_are_carried_out() -> None:
+    assert make_table.tests().keys() >= {*range(1, 10), 13, 25, 33, 37, 38, 39, 41}
+
+
+def test_remarks_stand_only_where_something_is_carried_out() -> None:
+    assert make_table.REMARKS.keys() <= make_table.tests().keys()
+
+
+def test_a_page_that_differs_is_noticed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(make_table, "REMARKS", {})
+    assert make_table.main(["--check"]) == 1
+    assert "not up to date" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("; 41 replay", "; 42 replay"),
+        ("41 replay, across restarts and workers; ", ""),
+        ("*Log*: 51 ", "*Log*: "),
+    ],
+)
+def test_a_list_with_a_gap_is_refused(old: str, new: str) -> None:
+    assert old in PROTOCOL
+    with pytest.raises(ValueError, match="attack"):
+        make_table.render(PROTOCOL.replace(old, new))
