@@ -47,7 +47,7 @@ bench: .venv/.server
 	@$(BIN)/python bench/run.py $(ARGS)
 
 soak: .venv/.dev
-	$(BIN)/python -m pytest -n $(JOBS) -o session_timeout=0 --timeout 1800 --hypothesis-profile soak tests/properties $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) -o session_timeout=36000 --timeout 1800 --hypothesis-profile soak tests/properties $(ARGS)
 
 lock:
 	.ci/lock $(ARGS)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from stronghold_cli.output import configure, emit, guard, say
+from stronghold_cli.output import ExitCode, configure, emit, guard, say
 from stronghold_cli.process.hardening import forbid_core_dumps
 from stronghold_cli.protocol.errors import UsageError
 from stronghold_cli.version import PROTOCOL_VERSION, VERSION
@@ -117,11 +117,18 @@ def _add_loaded(app: typer.Typer, name: str, module: str, attribute: str, summar
 def _invoke(arguments: list[str]) -> int:
     wanted = next((word for word in arguments if word in COMMANDS), "")
     try:
-        # Typer returns what a command returned, or the code of an Exit; commands return their exit code or nothing.
-        result = build_app(wanted)(arguments, prog_name="stronghold", standalone_mode=False)
+        # Not by Typer's own `main`, which takes a KeyboardInterrupt for an exit code and so leaves nothing to tell.
+        command = typer.main.get_command(build_app(wanted))
+        with command.make_context("stronghold", list(arguments)) as context:
+            result = command.invoke(context)
+    except typer.Exit as end:
+        return int(end.exit_code)
     except typer.Abort as error:
-        raise KeyboardInterrupt from error
+        raise KeyboardInterrupt(*getattr(error.__cause__, "args", ())) from error
     except typer.exceptions.TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: its message is the whole help
+            say(str(error))
+            return ExitCode.USAGE
         raise _usage_error(error) from error
     return result if isinstance(result, int) else 0
 

@@ -24,6 +24,7 @@ from stronghold_cli.protocol.errors import (
     Findings,
     IntegrityError,
     LocalFileError,
+    MalformedError,
     NotAuthenticated,
     NotFound,
     StrongholdError,
@@ -165,7 +166,7 @@ def emit_bytes(content: bytes) -> None:
 
 def emit_json(value: JsonValue) -> None:
     """Write a value as JSON, two blanks deep, to stdout."""
-    emit(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+    emit(_json_text(value, indent=2))
 
 
 def table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> None:
@@ -206,8 +207,8 @@ def report(error: BaseException) -> None:
     """Print an error on stderr: one sentence and its hint, with ``--json`` one JSON object, with ``--debug`` the causes."""
     code, message, hint = _words_of(error)
     if _current.json:
-        body = {"error": {"code": code, "message": message, "hint": hint, "exit_code": int(exit_code_for(error))}}
-        _err(json.dumps(body, ensure_ascii=False) + "\n")
+        body: JsonValue = {"error": {"code": code, "message": message, "hint": hint, "exit_code": int(exit_code_for(error))}}
+        _err(_json_text(body) + "\n")
     else:
         _err(f"{_paint('error:', '31')} {plain(message)}\n" + (f"  {plain(hint)}\n" if hint else ""))
     if _current.debug:
@@ -291,13 +292,19 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
+_ASK_SERVER = "Update this program or the server; if that does not help, ask whoever runs the server."
+
+
 def _words_of(error: BaseException) -> tuple[str, str, str]:
+    if isinstance(error, MalformedError) and not error.message.endswith("."):
+        # Decoders name the member and what is wrong with it, as the end of a sentence.
+        return error.code, f"What was received does not have its legal form: {error.message}.", error.hint or _ASK_SERVER
     if isinstance(error, StrongholdError):
         return error.code, error.message, error.hint
     if isinstance(error, OSError):
         return "LOCAL_FILE", _system_words(error), ""
     if isinstance(error, KeyboardInterrupt):
-        return "INTERRUPTED", "The command was interrupted.", ""
+        return "INTERRUPTED", " ".join(("The command was interrupted.", *map(str, error.args))), ""
     sentence = f"The program failed in a way that it does not know ({type(error).__name__})."
     return "INTERNAL", sentence, "Run it again with --debug and report what it says: this is a fault of the program."
 
@@ -305,6 +312,14 @@ def _words_of(error: BaseException) -> tuple[str, str, str]:
 def _system_words(error: OSError) -> str:
     name = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, (str, bytes)) else ""
     return f"{error.strerror or type(error).__name__}{name}"
+
+
+def _json_text(value: JsonValue, indent: int | None = None) -> str:
+    """JSON in which control and direction characters are escaped too, so that no text from elsewhere drives a terminal."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    if all(each.isprintable() or each == "\n" for each in text):
+        return text
+    return json.dumps(value, indent=indent, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def _causes(error: BaseException) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""The Typer commands: they parse, call, and print; the work is done by ``vault``, ``reader``, ``process`` and ``formats``."""
+"""The Typer commands: they parse, call, and print; ``vault``, ``reader``, ``process`` and ``formats`` do the work."""

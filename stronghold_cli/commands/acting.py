@@ -24,6 +24,7 @@ from stronghold_cli.transport import Server
 
 if TYPE_CHECKING:
     from stronghold_cli.crypto.keys import Keyset, LoginKeys
+    from stronghold_cli.keystore.marks import HeadMark
     from stronghold_cli.vault.committing import Vault
     from stronghold_cli.vault.login import LoggedIn
 
@@ -105,7 +106,8 @@ def log_in_as(account: Account, server: Server, passphrase: str) -> LoggedIn:
     kit = account.kit
     try:
         mark = operator_mark(kit.org_id).load()
-        return log_in(server, login_keys(account, passphrase), pin=kit.pin, floor=kit.floor, mark=mark)
+        keys, now = login_keys(account, passphrase), int(time.time())
+        return log_in(server, keys, pin=kit.pin, floor=kit.floor, mark=mark, now=now)
     except Refused as refusal:
         if refusal.code == "OPERATOR_UNKNOWN":
             raise NotAuthenticated(
@@ -125,12 +127,21 @@ def fetch_keyset(account: Account, server: Server, passphrase: str) -> Keyset:
     return log_in_as(account, server, passphrase).keyset
 
 
-def vault_of(account: Account, server: Server, keyset: Keyset) -> Vault:
-    """The operator's verified state of the org, with the keyset at hand."""
+def vault_of(account: Account, server: Server, keyset: Keyset, *, seen: HeadMark | None = None) -> Vault:
+    """The operator's verified state of the org, with the keyset at hand; ``seen`` is a head that login verified."""
     from stronghold_cli.vault.committing import Vault
     from stronghold_cli.vault.operator import Operator
 
-    return Vault(Operator(server=server, keyset=keyset, anchor=account.kit.pin, clock=time.time, random=os.urandom))
+    operator = Operator(
+        server=server,
+        keyset=keyset,
+        anchor=account.kit.pin,
+        floor=account.kit.floor,
+        clock=time.time,
+        random=os.urandom,
+        seen=seen,
+    )
+    return Vault(operator)
 
 
 def _unlocked(account: Account, server: Server) -> Keyset:

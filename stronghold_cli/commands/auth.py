@@ -23,6 +23,7 @@ from stronghold_cli.commands.acting import (
     vault_of,
 )
 from stronghold_cli.keystore.identities import Account, TokenIdentity, load_account, store_account, store_token
+from stronghold_cli.keystore.marks import HeadMark
 from stronghold_cli.output import ago, ask_passphrase, emit, emit_json, interactive, say, settings, warn, when
 from stronghold_cli.protocol.errors import Conflict, Refused, TokenMalformed, UsageError
 
@@ -65,7 +66,8 @@ def login(
         passphrase = known_passphrase(name or "the operator", passphrase_file)
         logged_in = log_in_as(account, server, passphrase)
         account = account.replace(name=name or logged_in.org_name)
-        vault = vault_of(account, server, logged_in.keyset)
+        seen = HeadMark(seq=logged_in.head.seq, sha256=logged_in.head.sha256)
+        vault = vault_of(account, server, logged_in.keyset, seen=seen)
         audit = audit_boxes(vault)
     store_account(account)
     session = _unlock(logged_in.keyset, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
@@ -23,6 +24,12 @@ from stronghold_cli.protocol.errors import LocalFileError, NotFound, UsageError
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 _MAX_PUSH = 128 << 20
+# What is written in these formats becomes the environment of processes: of a shell, of every later step of a job (R17).
+_FOR_PROCESSES = ("shell", "github")
+
+AllowNameOption = Annotated[
+    list[str] | None, typer.Option("--allow-name", metavar="NAME", help="Hand on a name that can change what runs.")
+]
 
 
 @app.command()
@@ -39,6 +46,7 @@ def pull(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a file that stronghold did not write, without asking.")
     ] = False,
+    allow_name: AllowNameOption = None,
     token: TokenOption = None,
     token_file: TokenFileOption = None,
 ) -> None:
@@ -58,6 +66,8 @@ def pull(
         is_foreign = False
     read = read_profile(token, token_file, profile)
     values = _chosen(read, only, exclude)
+    if chosen_format in _FOR_PROCESSES:
+        _require_safe_names(values, allow_name or ())
     rendered = render(chosen_format, values, random=os.urandom)
     mask(values.values())
     for note in rendered.notes:
@@ -99,9 +109,7 @@ def run(
         list[str], typer.Argument(metavar="-- COMMAND [ARGS]...", help="The command and its words, exactly.")
     ],
     profile: ProfileOption = None,
-    allow_name: Annotated[
-        list[str] | None, typer.Option("--allow-name", metavar="NAME", help="Hand on a name that can change what runs.")
-    ] = None,
+    allow_name: AllowNameOption = None,
     token: TokenOption = None,
     token_file: TokenFileOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
@@ -121,6 +129,13 @@ def run(
     environment = child_environment(values, os.environb, allow_name or ())
     mask(values.values())
     execute(command, environment, before=allow_core_dumps)
+
+
+def _require_safe_names(values: dict[str, bytes], allowed: Collection[str]) -> None:
+    from stronghold_cli.process.run import require_safe_name
+
+    for name in values:
+        require_safe_name(name, allowed)
 
 
 def _chosen(read: ReadProfile, only: str | None, exclude: str | None) -> dict[str, bytes]:

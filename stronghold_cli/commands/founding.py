@@ -225,7 +225,9 @@ def _settle(new: NewOrg, context: str, server: Server) -> tuple[int, str | None]
 
     kit, now = new.operator_kit, int(time.time())
     store_account(Account(name=context, kit=kit))
-    operator = Operator(server=server, keyset=new.keyset, anchor=kit.pin, clock=time.time, random=os.urandom)
+    operator = Operator(
+        server=server, keyset=new.keyset, anchor=kit.pin, floor=kit.floor, clock=time.time, random=os.urandom
+    )
     Replica(operator).keep(new.state)
     return now + SESSION_SECONDS, unlock(new.keyset, now=now, random=os.urandom)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -94,6 +95,7 @@ def _until(minted: NewToken) -> str:
 
 
 def _uses(profile: str) -> str:
+    profile = shlex.quote(profile)
     return f"""Put it to use:
   GitHub Actions   gh secret set STRONGHOLD_TOKEN, then in the step's env:
                      STRONGHOLD_TOKEN: ${{{{ secrets.STRONGHOLD_TOKEN }}}}

@@ -14,7 +14,7 @@ from stronghold_cli.keystore.identities import TokenIdentity
 from stronghold_cli.output import warn
 from stronghold_cli.protocol.encoding import decode_hex
 from stronghold_cli.protocol.errors import MalformedError, UsageError
-from stronghold_cli.protocol.names import ID_PREFIXES
+from stronghold_cli.protocol.names import ID_PREFIXES, require_name
 from stronghold_cli.protocol.record import Record
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _asked(wanted: str | None) -> Asked:
             return Asked(name=None, id=decode_hex(wanted.removeprefix(prefix), 16))
         except MalformedError as error:
             raise UsageError(f"{wanted[:60]!r} is not a profile's id.", hint="An id is pr_ and 32 hex digits.") from error
-    return Asked(name=wanted, id=None)
+    return Asked(name=None if wanted is None else require_name("profile", wanted), id=None)
 
 
 def _read_as_operator(vault: Vault, wanted: str | None) -> ReadProfile:

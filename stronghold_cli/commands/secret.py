@@ -52,6 +52,7 @@ def set_secret(
     Example: stronghold secret set DATABASE_URL --profile production
     """
     from stronghold_cli.protocol.names import require_secret_name
+    from stronghold_cli.vault.lookup import still_there
     from stronghold_cli.vault.profiles import read_secrets, write_secrets
 
     require_secret_name(name)
@@ -62,8 +63,8 @@ def set_secret(
     difference = vault.commit(
         lambda draft: write_secrets(
             draft,
-            draft.state.profiles[found.id],
-            read_secrets(vault, draft.state.profiles[found.id]),
+            still_there(draft.state, found),
+            read_secrets(vault, still_there(draft.state, found)),
             {name: content},
             notes=notes,
         )
@@ -140,6 +141,7 @@ def delete(
 
     Example: stronghold secret delete OLD_KEY --profile production
     """
+    from stronghold_cli.vault.lookup import still_there
     from stronghold_cli.vault.profiles import delete_secrets, read_secrets
 
     vault = open_vault()
@@ -157,8 +159,8 @@ def delete(
     vault.commit(
         lambda draft: delete_secrets(
             draft,
-            draft.state.profiles[found.id],
-            read_secrets(vault, draft.state.profiles[found.id]),
+            still_there(draft.state, found),
+            read_secrets(vault, still_there(draft.state, found)),
             names,
         )
     )
@@ -175,7 +177,7 @@ def _value(name: str, value: str | None, file: str | None, exact: bool) -> bytes
     if file is not None:
         return _read_file(file)
     if interactive():
-        return ask_passphrase(f"Value of {name}", option="--file").encode()
+        return ask_passphrase(f"Value of {name}", option="--file").encode("utf-8", "surrogateescape")
     content = sys.stdin.buffer.read(_MAX_INPUT)
     if content.endswith(b"\n") and not exact:
         say("The line end at the end of stdin was left out (--exact keeps it).")

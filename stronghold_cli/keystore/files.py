@@ -189,7 +189,7 @@ def _read_bounded(descriptor: int, path: str, limit: int) -> bytes:
 
 def _wait_for_lock(descriptor: int, path: str, seconds: float, sleep: Callable[[float], None]) -> None:
     pause, waited = 0.01, 0.0
-    while not _try_lock(descriptor):
+    while not _try_lock(descriptor, path):
         if waited >= seconds:
             raise LocalFileError(
                 f"{path} is in use by another stronghold process.", hint="Wait for that process, or end it if it hangs."
@@ -199,7 +199,7 @@ def _wait_for_lock(descriptor: int, path: str, seconds: float, sleep: Callable[[
         pause = min(pause * 2, 0.2)
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, path: str) -> bool:
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -211,4 +211,6 @@ def _try_lock(descriptor: int) -> bool:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
+    except OSError as error:  # a file system without locks, such as some network mounts
+        raise file_error("locked", path, error) from error
     return True

@@ -87,7 +87,12 @@ def check_org(mark: Mark | None, seq: int, sha256: bytes) -> None:
 def check_head(mark: Mark | None, seq: int, sha256: bytes) -> None:
     """Refuse a head older than the mark, or another one under the mark's number."""
     if mark is not None:
-        _require_not_below("head", mark.head.seq, mark.head.sha256, seq, sha256)
+        check_seen(mark.head, seq, sha256)
+
+
+def check_seen(known: HeadMark, seq: int, sha256: bytes) -> None:
+    """Refuse a head older than one that was verified before, or another one under its number."""
+    _require_not_below("head", known.seq, known.sha256, seq, sha256)
 
 
 def check_structure(mark: Mark | None, seq: int) -> None:

@@ -45,7 +45,7 @@ def child_environment(
     environment = {name: value for name, value in inherited.items() if name not in own}
     longest = _longest_variable()
     for name, value in secrets.items():
-        _check_name(name, allowed)
+        require_safe_name(name, allowed)
         _check_value(name, value, longest)
         environment[name.encode("ascii")] = value
     return environment
@@ -78,7 +78,8 @@ def execute(
             signal.signal(each, signal.SIG_IGN)
 
 
-def _check_name(name: str, allowed: Collection[str]) -> None:
+def require_safe_name(name: str, allowed: Collection[str]) -> None:
+    """Raise ``UsageError`` for a name that is not legal, or is dangerous to a process and not ``allowed`` (rule R17)."""
     require_secret_name(name)
     kind = danger(name)
     if kind and name not in allowed:

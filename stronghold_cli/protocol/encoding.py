@@ -18,6 +18,7 @@ JsonValue: TypeAlias = "None | bool | int | str | Sequence[JsonValue] | Mapping[
 
 MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 8
+MAX_VALUES = 2_000_000
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BASE62_VALUES = {digit: value for value, digit in enumerate(_BASE62)}
 _HEX = frozenset("0123456789abcdef")
@@ -129,14 +130,18 @@ def encode_json(value: JsonValue) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def decode_json(data: bytes, limit: int) -> Any:
-    """Strict JSON (section 2) of at most ``limit`` bytes.
+def decode_json(data: bytes, limit: int, max_values: int = MAX_VALUES) -> Any:
+    """Strict JSON (section 2) of at most ``limit`` bytes and about ``max_values`` values.
 
     Refused with ``MalformedError``: duplicate members, trailing data, floats, integers beyond 2^53-1, depth over 8, invalid
     UTF-8, lone surrogates, a byte order mark.
     """
     if len(data) > limit:
         raise MalformedError(f"a document has {len(data)} bytes, more than the {limit} allowed")
+    # A few megabytes of brackets would cost seconds and gigabytes before anything could be verified. Commas inside texts
+    # count as well: base64 and hex, of which large bodies consist, have none.
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > max_values:
+        raise MalformedError("a document holds too many values")
     try:
         value = json.loads(
             data.decode("utf-8"),

@@ -30,6 +30,9 @@ class Commit(Record):
     blobs: tuple[bytes, ...]
     shares: Mapping[bytes, bytes]
 
+    def __repr__(self) -> str:
+        return f"Commit({len(self.blobs)} blobs, {len(self.shares)} shares)"
+
     def to_json(self) -> dict[str, Any]:
         """The commit as a JSON object."""
         return {
@@ -50,6 +53,9 @@ class Genesis(Record):
     commit: Commit
     login: Envelope
     keyset: bytes
+
+    def __repr__(self) -> str:
+        return f"Genesis({self.commit!r})"
 
     def encode(self) -> bytes:
         """The body of an org's creation."""

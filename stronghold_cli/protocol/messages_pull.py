@@ -17,6 +17,8 @@ from stronghold_cli.protocol.signed_map import Inclusion
 
 MAX_PULL = 128 << 20
 _MANY = 100_000
+# An entry has three values and its list; the rest of an answer has few.
+_MAX_VALUES = 5 * _MANY
 
 
 class Proven(Record):
@@ -56,6 +58,9 @@ class PullAnswer(Record):
     contents: Envelope
     contents_proof: Inclusion
     entries: tuple[Entry, ...]
+
+    def __repr__(self) -> str:
+        return f"PullAnswer({len(self.entries)} entries)"
 
     def encode(self) -> bytes:
         """The body of the answer."""
@@ -114,7 +119,7 @@ class SelfAnswer(Record):
 
 def decode_pull_answer(body: bytes) -> PullAnswer:
     """Parse the answer to a pull; raises ``MalformedError``."""
-    members = Members(decode_json(body, MAX_PULL), "pull", (*PullAnswer.members, "receipt"))
+    members = Members(decode_json(body, MAX_PULL, _MAX_VALUES), "pull", (*PullAnswer.members, "receipt"))
     return PullAnswer(
         org=_envelopes(members, "org"),
         head=envelope_from_json(members.raw("head")),
@@ -135,7 +140,7 @@ def decode_pull_answer(body: bytes) -> PullAnswer:
 
 def decode_self_answer(body: bytes) -> SelfAnswer:
     """Parse an agent's self-information; raises ``MalformedError``."""
-    members = Members(decode_json(body, MAX_PULL), "self", (*SelfAnswer.members, "receipt"))
+    members = Members(decode_json(body, MAX_PULL, _MAX_VALUES), "self", (*SelfAnswer.members, "receipt"))
     return SelfAnswer(
         org=_envelopes(members, "org"),
         head=envelope_from_json(members.raw("head")),

@@ -25,6 +25,7 @@ _LABEL_PART = re.compile(r"[^\s=,]{1,63}")
 # the zero-width joiners, which real scripts and emoji need, are the exception.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _JOINERS = frozenset("\u200c\u200d")
+_LINE_LAYOUT = {ord("\t"): " ", ord("\n"): " "}
 
 
 def nfc(text: str) -> str:
@@ -49,12 +50,9 @@ def name_fault(name: str, *, profile: bool = False) -> str:
         return "is not in Unicode normalisation form C"
     if name != name.strip():
         return "begins or ends with a blank"
-    if not name.isascii() or not name.isprintable():
-        import unicodedata
-
-        bad = [c for c in name if unicodedata.category(c) in _REFUSED_CATEGORIES and c not in _JOINERS]
-        if bad:
-            return f"holds the control or direction character U+{ord(bad[0]):04X}"
+    bad = _control_character(name)
+    if bad:
+        return f"holds the control or direction character U+{ord(bad):04X}"
     if name.casefold().startswith(tuple(ID_PREFIXES.values())):
         return "begins like an id (ag_, pr_, gr_, op_, tk_)"
     if profile and ("/" in name or any(c.isspace() for c in name)):
@@ -69,6 +67,17 @@ def require_name(kind: str, name: str) -> str:
     if fault:
         raise UsageError(f"The {kind} name {name[:40]!r} {fault}.", hint="Choose another name.")
     return name
+
+
+def require_description(text: str) -> str:
+    """Return a description in NFC if it is legal, else raise ``UsageError``."""
+    text = nfc(text)
+    if len(text) > MAX_DESCRIPTION or not is_plain_text(text):
+        raise UsageError(
+            f"The description has more than {MAX_DESCRIPTION} characters, or holds control characters.",
+            hint="Shorten it, or leave them out.",
+        )
+    return text
 
 
 def is_secret_name(name: str) -> bool:
@@ -87,5 +96,21 @@ def require_secret_name(name: str) -> str:
 
 
 def is_label(key: str, value: str) -> bool:
-    """Whether ``key=value`` is a legal label: each part 1 to 63 characters without blanks, ``=`` and commas."""
-    return _LABEL_PART.fullmatch(key) is not None and _LABEL_PART.fullmatch(value) is not None
+    """Whether ``key=value`` is a legal label: each part 1 to 63 characters without blanks, ``=``, commas and controls."""
+    parts = (key, value)
+    return all(_LABEL_PART.fullmatch(part) is not None and not _control_character(part) for part in parts)
+
+
+def is_plain_text(text: str) -> bool:
+    """Whether a description or reason is legal: NFC, and no control or direction characters but tab and line end."""
+    return text == nfc(text) and not _control_character(text.translate(_LINE_LAYOUT))
+
+
+def _control_character(text: str) -> str:
+    """The first control or direction character of ``text``, or nothing."""
+    if text.isascii() and text.isprintable():
+        return ""
+    import unicodedata
+
+    bad = (c for c in text if unicodedata.category(c) in _REFUSED_CATEGORIES and c not in _JOINERS)
+    return next(bad, "")

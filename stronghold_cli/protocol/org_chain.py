@@ -70,7 +70,9 @@ def verify_link(before: Org, envelope: Envelope, *, adjacent: bool = True) -> Or
     after = Org.decode(envelope.payload)
     if after.org_id != before.org_id:
         raise RuleError("an org document belongs to another org")
-    if after.seq <= before.seq or (adjacent and (after.seq != before.seq + 1 or after.prev != before.sha256)):
+    follows = after.seq == before.seq + 1 and after.prev == before.sha256
+    # Where links were left out, prev names one that is not here; the very next number still has to name this one.
+    if not follows and (adjacent or after.seq <= before.seq + 1):
         raise RuleError(
             "an org document does not follow the one before", evidence={"known": before.seq, "offered": after.seq}
         )

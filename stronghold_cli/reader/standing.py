@@ -20,6 +20,7 @@ from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.documents.structure import Structure
 from stronghold_cli.protocol.envelope import ROOT, Envelope
 from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, Refused
+from stronghold_cli.protocol.freshness import check_head_time
 from stronghold_cli.protocol.keys import VerifyKey
 from stronghold_cli.protocol.messages_pull import Proven, PullAnswer, SelfAnswer
 from stronghold_cli.protocol.org_chain import verify_chain
@@ -29,7 +30,6 @@ from stronghold_cli.protocol.signers import verify_head_signer, verify_structure
 from stronghold_cli.protocol.token import AgentToken
 from stronghold_cli.version import VERSION
 
-MAX_AHEAD = 300
 _WEEK = 7 * 86_400
 
 P = TypeVar("P", Agent, Group, Profile)
@@ -133,13 +133,7 @@ def _verify_head(envelope: Envelope, org: Org, floor: int, mark: Mark | None, no
     if head.seq < floor:
         raise IntegrityError("The head received is older than this token.", evidence={"floor": floor, "received": head.seq})
     check_head(mark, head.seq, head.sha256)
-    if head.created > now + MAX_AHEAD:
-        raise IntegrityError("The head received is dated in the future.", hint="Check the clock of this machine.")
-    if org.policy.max_head_age and now - head.created > org.policy.max_head_age:
-        raise IntegrityError(
-            f"The newest head is {_duration(now - head.created)} old, more than the org allows.",
-            hint="The server may be holding changes back; any change by an operator signs a new head.",
-        )
+    check_head_time(head, org, now)
     return head
 
 

@@ -33,6 +33,9 @@ class Answer(Record):
     body: bytes
     signature_base: str
 
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {len(self.body)} bytes)"
+
 
 class Server:
     """One server as seen by one command. Sends one request at a time; ``close`` it, or use it as a context manager."""

@@ -8,9 +8,9 @@ from stronghold_cli.crypto.tokens import mint_token
 from stronghold_cli.protocol.documents.agent import NO_LIMITS, Agent, Limits, Token
 from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
 from stronghold_cli.protocol.documents.group import Group
-from stronghold_cli.protocol.errors import Conflict, UsageError
+from stronghold_cli.protocol.errors import Conflict
 from stronghold_cli.protocol.keys import sealing_key_hash
-from stronghold_cli.protocol.names import MAX_DESCRIPTION, caseless, nfc, require_name
+from stronghold_cli.protocol.names import caseless, require_description, require_name
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.token import AgentToken
 from stronghold_cli.vault.draft import Draft
@@ -49,9 +49,7 @@ def create_agent(
 ) -> Agent:
     """Make an agent, without a token, in the groups given."""
     name = require_name("agent", name)
-    description = nfc(description)
-    if len(description) > MAX_DESCRIPTION:
-        raise UsageError(f"The description has more than {MAX_DESCRIPTION} characters.")
+    description = require_description(description)
     require_free("agent", draft.agents(), name)
     agent = Agent(
         org_id=draft.org_id,

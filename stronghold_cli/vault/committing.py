@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from stronghold_cli.protocol.errors import Conflict, IntegrityError, Refused, Unavailable
-from stronghold_cli.protocol.messages import decode_committed
+from stronghold_cli.protocol.errors import Conflict, IntegrityError, Refused, StrongholdError
+from stronghold_cli.protocol.messages import Commit, decode_committed
 from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.keyring import Keyring
@@ -20,6 +20,7 @@ from stronghold_cli.vault.replica import Replica
 T = TypeVar("T")
 
 _ATTEMPTS = 8
+_MAY_STAND = "The change was sent and may have taken effect."
 
 
 class Vault:
@@ -33,11 +34,20 @@ class Vault:
 
     def commit(self, act: Callable[[Draft], T]) -> T:
         """Carry out ``act`` as one commit and return what it returned; an act that changes nothing sends nothing."""
+        sent: list[tuple[bytes, T]] = []
         for _ in range(_ATTEMPTS):
             draft = Draft(self.state, self.operator.keyset, self.keys, self.operator.now, self.operator.random)
             result = act(draft)
-            if draft.is_empty or self._send(draft):
+            if draft.is_empty:
                 return result
+            commit, after = draft.finish()
+            sent.append((after.head.document.sha256, result))
+            if self._send(commit, after):
+                return result
+            # An earlier attempt may have landed after it was looked for: then that one is what took effect.
+            for head_sha256, earlier in sent:
+                if self.replica.has_passed(head_sha256):
+                    return earlier
         raise Conflict("Others changed the org at every attempt, so nothing was changed.", hint="Run the command again.")
 
     def refresh(self) -> bool:
@@ -46,35 +56,33 @@ class Vault:
         self._adopt(self.replica.sync())
         return self.state.head.document.sha256 != known
 
-    def _send(self, draft: Draft) -> bool:
-        """Whether the commit stands; False: it does not, and the state was brought up to date for another attempt."""
-        commit, after = draft.finish()
+    def _send(self, commit: Commit, after: OrgState) -> bool:
+        """Whether the commit was acknowledged; False: look in the newest chain, which is verified now."""
         try:
             answer = decode_committed(self.operator.post("/commits", commit.encode()))
         except Refused as refusal:
             if refusal.code != "CONFLICT":
                 raise
-            return self._look_for(after)
-        except Unavailable as error:
-            return self._look_after_silence(after, error)
+            self._adopt(self.replica.sync())
+            return False
+        except StrongholdError as error:
+            self._look_after(error)
+            return False
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(_MAY_STAND) from interrupt
         if answer.seq != after.seq:
             raise IntegrityError("The server answers a commit with another number than it has.")
         self._adopt(after)
         return True
 
-    def _look_after_silence(self, after: OrgState, error: Unavailable) -> bool:
+    def _look_after(self, error: StrongholdError) -> None:
+        """No answer that can be read: the commit may stand. Where the chain cannot be had either, that is said."""
         try:
-            return self._look_for(after)
-        except Unavailable:
-            raise Unavailable(
-                f"{error.message} The change was sent and may have taken effect.",
-                hint="Look at the state when the server is back, before you run the command again.",
-            ) from error
-
-    def _look_for(self, after: OrgState) -> bool:
-        """Look for the own head in the newest chain: the verified one, not a list that the server gives (rule R1)."""
-        self._adopt(self.replica.sync())
-        return self.replica.has_passed(after.head.document.sha256)
+            self._adopt(self.replica.sync())
+        except StrongholdError:
+            error.message = f"{error.message} {_MAY_STAND}"
+            error.hint = "Look at the state when the server is back, before you run the command again."
+            raise error from None
 
     def _adopt(self, state: OrgState) -> None:
         self.replica.keep(state)

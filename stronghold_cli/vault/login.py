@@ -8,6 +8,7 @@ from stronghold_cli.protocol.documents.head import Head
 from stronghold_cli.protocol.documents.login import Login
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.errors import IntegrityError
+from stronghold_cli.protocol.freshness import check_head_time
 from stronghold_cli.protocol.keys import VerifyKey
 from stronghold_cli.protocol.messages import MAX_BODY, decode_login_answer
 from stronghold_cli.protocol.org_chain import verify_chain
@@ -26,7 +27,7 @@ class LoggedIn(Record):
     head: Head
 
 
-def log_in(server: SignedServer, keys: LoginKeys, *, pin: bytes, floor: int, mark: Mark | None) -> LoggedIn:
+def log_in(server: SignedServer, keys: LoginKeys, *, pin: bytes, floor: int, mark: Mark | None, now: int) -> LoggedIn:
     """Fetch the login record and the keyset's box, open it, and verify record, chain and head; else ``IntegrityError``.
 
     Nothing in the answer chooses salt or parameters: the keys were derived from what stands in the kit. A wrong passphrase
@@ -54,4 +55,5 @@ def log_in(server: SignedServer, keys: LoginKeys, *, pin: bytes, floor: int, mar
     if head.org_id != org_id or head.org_sha256 != org.sha256 or head.seq < floor:
         raise IntegrityError("The head received is older than the kit, or names another org document.")
     check_head(mark, head.seq, head.sha256)
+    check_head_time(head, org, now)
     return LoggedIn(keyset=keyset, operator_name=own.name, org_name=org.name, head=head)

@@ -51,6 +51,14 @@ def find_token(state: OrgState, text: str) -> tuple[Agent, bytes, Token]:
     return found[0]
 
 
+def still_there(state: OrgState, profile: Profile) -> Profile:
+    """The profile as it stands in ``state``; ``NotFound`` where somebody deleted it meanwhile."""
+    current = state.profiles.get(profile.id)
+    if current is None:
+        raise NotFound(f"The profile {profile.name!r} was deleted meanwhile.")
+    return current
+
+
 def require_free(kind: str, documents: Mapping[bytes, Agent | Group | Profile], name: str) -> None:
     """Raise ``Conflict`` where a document of the kind has that name already."""
     if any(caseless(document.name) == caseless(name) for document in documents.values()):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from stronghold_cli.crypto.keys import Keyset
+from stronghold_cli.keystore.marks import HeadMark
 from stronghold_cli.protocol.keys import SigningKey
 from stronghold_cli.protocol.messages import MAX_BODY
 from stronghold_cli.protocol.record import Record
@@ -20,13 +21,18 @@ class SignedServer(Protocol):
 
 
 class Operator(Record):
-    """An unlocked operator of one org. ``clock`` gives Unix seconds, ``random`` bytes; ``anchor`` is the kit's pin."""
+    """An unlocked operator of one org. ``clock`` gives Unix seconds, ``random`` bytes.
+
+    ``anchor`` and ``floor`` are the kit's pin and floor; ``seen`` is a head that this very command verified at login.
+    """
 
     server: SignedServer
     keyset: Keyset
     anchor: bytes
+    floor: int
     clock: Callable[[], float]
     random: Callable[[int], bytes]
+    seen: HeadMark | None = None
 
     @property
     def org_id(self) -> bytes:

@@ -13,11 +13,10 @@ from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, U
 from stronghold_cli.protocol.messages import decode_ciphertexts
 from stronghold_cli.protocol.names import (
     MAX_CIPHERTEXT,
-    MAX_DESCRIPTION,
     MAX_SECRETS,
     caseless,
     is_secret_name,
-    nfc,
+    require_description,
     require_name,
     require_secret_name,
 )
@@ -26,7 +25,7 @@ from stronghold_cli.protocol.signed_map import map_root
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import create_group, grant
-from stronghold_cli.vault.lookup import require_free
+from stronghold_cli.vault.lookup import require_free, still_there
 
 _KEY = 32
 _ATTEMPTS = 8
@@ -57,9 +56,7 @@ class Difference(Record):
 def create_profile(draft: Draft, name: str, description: str = "", *, with_group: bool = True) -> Profile:
     """Make an empty profile and, unless asked not to, a group of the same name that may read it."""
     name = require_name("profile", name)
-    description = nfc(description)
-    if len(description) > MAX_DESCRIPTION:
-        raise UsageError(f"The description has more than {MAX_DESCRIPTION} characters.")
+    description = require_description(description)
     require_free("profile", draft.profiles(), name)
     profile_id = draft.new_id()
     key = ProfileKey(draft.random(_KEY), draft.org_id, profile_id, 1)
@@ -96,9 +93,8 @@ def read_secrets(vault: Vault, profile: Profile) -> dict[str, StoredSecret]:
         except _Differs:
             if not vault.refresh():
                 raise
-            if profile.id not in vault.state.profiles:
-                raise NotFound(f"The profile {profile.name!r} was deleted meanwhile.") from None
-    raise Conflict(f"Others changed the profile {profile.name!r} at every attempt to read it.", hint="Run the command again.")
+            still_there(vault.state, profile)
+    raise Conflict(f"Others changed the profile {profile.name!r} whenever it was read.", hint="Run the command again.")
 
 
 class _Differs(IntegrityError):

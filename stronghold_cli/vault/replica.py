@@ -19,6 +19,7 @@ from stronghold_cli.keystore.marks import (
     check_contents,
     check_head,
     check_org,
+    check_seen,
     check_structure,
     operator_mark,
 )
@@ -27,6 +28,7 @@ from stronghold_cli.protocol.documents.head import Head
 from stronghold_cli.protocol.documents.org import version_number
 from stronghold_cli.protocol.envelope import Envelope
 from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError
+from stronghold_cli.protocol.freshness import check_head_time
 from stronghold_cli.protocol.messages import MAX_BODY, decode_sync, encode_sync
 from stronghold_cli.protocol.rules import check_state
 from stronghold_cli.protocol.state import Changes, OrgState, advance, check_head_follows
@@ -58,12 +60,13 @@ class Replica:
         check_state(state)
         _check_client(state)
         _check_mark(state, mark)
+        check_head_time(state.head.document, state.org.document, self._operator.now)
         self.keep(state)
-        self._passed = passed
+        self._passed |= passed
         return state
 
     def has_passed(self, head_sha256: bytes) -> bool:
-        """Whether the head stands in the chain that the last sync followed, and verified, from the state known before."""
+        """Whether the head stands in the chain that the syncs of this command followed and verified."""
         return head_sha256 in self._passed
 
     def keep(self, state: OrgState) -> None:
@@ -83,14 +86,22 @@ class Replica:
         changes = decode_sync(self._operator.get("/sync?since=0&org_seq=0"))
         anchor = self._operator.anchor if mark is None else mark.org.sha256
         state = advance(None, changes.replace(org=_from_anchor(changes, anchor)), anchor=anchor)
-        if mark is not None and state.seq > mark.head.seq:
-            self._demand_heads(mark, state)
+        if state.seq < self._operator.floor:
+            raise IntegrityError(
+                "The state received is older than the operator kit.",
+                evidence={"floor": self._operator.floor, "received": state.seq},
+            )
+        known = self._operator.seen if mark is None else mark.head
+        if known is not None and state.seq > known.seq:
+            self._demand_heads(known, state)
+        elif known is not None:
+            check_seen(known, state.seq, state.head.document.sha256)
         return state
 
-    def _demand_heads(self, mark: Mark, state: OrgState) -> None:
-        """Every head since the mark's, each naming the one before."""
-        since = decode_sync(self._operator.get(f"/sync?since={mark.head.seq}&org_seq={state.org.document.seq}"))
-        link, seq = mark.head.sha256, mark.head.seq
+    def _demand_heads(self, known: HeadMark, state: OrgState) -> None:
+        """Every head since one that was verified, each naming the one before."""
+        since = decode_sync(self._operator.get(f"/sync?since={known.seq}&org_seq={state.org.document.seq}"))
+        link, seq = known.sha256, known.seq
         for envelope in since.heads:
             head = Head.decode(envelope.payload)
             if envelope.sha256 == link:
@@ -123,7 +134,7 @@ def _load(path: str, mark: Mark | None) -> OrgState | None:
         return None
     try:
         state = advance(None, decode_sync(content), anchor=mark.org.sha256)
-    except IntegrityError:
+    except (IntegrityError, ClientTooOld):
         # The copy is a convenience: what it holds can be fetched, and is held against the mark, again.
         return None
     return state if state.head.document.sha256 == mark.head.sha256 else None

@@ -78,7 +78,7 @@ class Agent(Document):
             id=members.id("id"),
             version=members.count("version", 1, MAX_SEQ),
             name=members.name("name"),
-            description=members.normal_text("description", MAX_DESCRIPTION),
+            description=members.plain_text("description", MAX_DESCRIPTION),
             labels=_labels(members.object("labels", MAX_LABELS)),
             state=members.one_of("state", ("active", "paused")),
             not_after=members.optional("not_after", members.count),

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from stronghold_cli.protocol.encoding import MAX_INTEGER, decode_base64, decode_hex, decode_json, digest, encode_json
 from stronghold_cli.protocol.errors import ClientTooOld, MalformedError
 from stronghold_cli.protocol.keys import check_verify_key
-from stronghold_cli.protocol.names import name_fault, nfc
+from stronghold_cli.protocol.names import is_plain_text, name_fault
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.signed_map import MapRoot
 
@@ -76,11 +76,11 @@ class Members:
             raise self._fault(name, fault)
         return value
 
-    def normal_text(self, name: str, limit: int) -> str:
-        """A text in NFC of at most ``limit`` characters."""
+    def plain_text(self, name: str, limit: int) -> str:
+        """A text for people of at most ``limit`` characters (``names.is_plain_text``)."""
         value = self.text(name, limit)
-        if value != nfc(value):
-            raise self._fault(name, "is not in Unicode normalisation form C")
+        if not is_plain_text(value):
+            raise self._fault(name, "is not in Unicode normalisation form C, or holds control characters")
         return value
 
     def fixed_hex(self, name: str, length: int) -> bytes:

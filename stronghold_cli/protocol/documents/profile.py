@@ -54,7 +54,7 @@ class Profile(Document):
             id=members.id("id"),
             version=members.count("version", 1, MAX_SEQ),
             name=members.name("name", profile=True),
-            description=members.normal_text("description", MAX_DESCRIPTION),
+            description=members.plain_text("description", MAX_DESCRIPTION),
             epoch=members.count("epoch", 1, MAX_SEQ),
             kcv=members.hash("kcv"),
             old_keys=members.map_root("old_keys"),

@@ -83,7 +83,7 @@ def _lockdown(value: object) -> Lockdown:
         groups=members.ids("groups"),
         agents=members.ids("agents"),
         labels=tuple(labels),
-        reason=members.normal_text("reason", MAX_REASON),
+        reason=members.plain_text("reason", MAX_REASON),
         created=members.count("created"),
     )
     if lockdown.all == bool(lockdown.groups or lockdown.agents or lockdown.labels):
