@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from stronghold_cli.transport.route import Route, tls_context
 from stronghold_cli.transport.wire import (
@@ -20,6 +19,21 @@ from stronghold_cli.transport.wire import (
     connect_failure,
     proxy_refusal,
 )
+
+if TYPE_CHECKING:
+    import httpx
+else:
+    # Where Click is installed (the server's libraries bring it), httpx imports a command line of its own with Click and
+    # Rich: two thirds of its import, and nothing that is used here. Without Click it leaves that out.
+    _click = sys.modules.get("click")
+    sys.modules["click"] = None
+    try:
+        import httpx
+    finally:
+        if _click is None:
+            del sys.modules["click"]
+        else:
+            sys.modules["click"] = _click
 
 
 class PooledWire:

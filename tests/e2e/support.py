@@ -120,6 +120,7 @@ class Machine:
         self.data = self.home / ".local/share/stronghold"
         self.state = self.home / ".local/state/stronghold"
         self.config = self.home / ".config/stronghold"
+        self.always: dict[str, str] = {}  # variables that every command of this machine finds
 
     def environment(self, changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
         """What a command finds in its environment; ``None`` takes a variable away."""
@@ -131,6 +132,7 @@ class Machine:
             "PYTHONPATH": os.pathsep.join(filter(None, (os.path.abspath(each) if each else "" for each in sys.path))),
             "TERM": "dumb",
             "XDG_RUNTIME_DIR": str(self.runtime),
+            **self.always,
             **(changes or {}),
         }
         return {name: value for name, value in found.items() if value is not None}

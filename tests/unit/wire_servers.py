@@ -130,7 +130,7 @@ class Certificates:
     def __init__(self, folder: Path) -> None:
         self.ca_file = str(folder / "ca.pem")
         self.own_file = str(folder / "own.pem")
-        self._key_file = str(folder / "server.pem")
+        self.key_file = str(folder / "server.pem")
         ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
         ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])
         ca = _builder(ca_name, ca_name, ca_key.public_key()).add_extension(x509.BasicConstraints(True, None), critical=True)
@@ -144,12 +144,12 @@ class Certificates:
         private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         own_certificate = certificate.sign(ca_key, hashes.SHA256()).public_bytes(pem)
         Path(self.own_file).write_bytes(own_certificate)
-        Path(self._key_file).write_bytes(private + own_certificate)
+        Path(self.key_file).write_bytes(private + own_certificate)
 
     def context(self) -> ssl.SSLContext:
         """What a server speaks TLS with."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._key_file)
+        context.load_cert_chain(self.key_file)
         return context
 
 

@@ -239,7 +239,7 @@ def test_a_head_seen_at_login_binds_the_first_sync(org: TestOrg) -> None:
     with pytest.raises(IntegrityError, match="two different heads"):
         Replica(older.operator().replace(seen=seen)).sync()
     more(older, "and on")
-    with pytest.raises(IntegrityError, match="does not follow|do not lead"):
+    with pytest.raises(IntegrityError, match=r"does not follow|do not lead"):
         Replica(older.operator().replace(seen=seen)).sync()
     more(org, "two")
     assert Replica(org.operator().replace(seen=seen)).sync() == org.state
