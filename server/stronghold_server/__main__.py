@@ -117,7 +117,7 @@ class _Process:
                 self._application,
                 http=guarded(_limits(settings)),
                 ws="none",
-                loop="uvloop",
+                loop="auto",  # uvloop, where the system has it
                 lifespan="on",
                 log_config=None,
                 access_log=False,
@@ -132,7 +132,9 @@ class _Process:
             lambda: self._announce(self._store),
         )
         try:
-            asyncio.run(self._server.serve(sockets=[self._listener]))
+            # The loop is for whoever runs the server to make: uvicorn's ``serve`` takes the one that runs.
+            with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
+                runner.run(self._server.serve(sockets=[self._listener]))
         finally:
             self._store.close()
         return 1 if self._failed else 0

@@ -48,14 +48,13 @@ def read_signature(received: Received) -> RequestSignature:
         raise Unlogged("MALFORMED", error.message, counted="malformed") from error
 
 
-def authenticate(received: Received, reader: Reader, org_id: bytes | None, key_kind: str, now: int) -> Caller:
+def authenticate(signature: RequestSignature, reader: Reader, org_id: bytes | None, key_kind: str, now: int) -> Caller:
     """Find the request's key and verify its signature.
 
     ``org_id`` is that of the route, None where the route is for tokens; ``key_kind`` the kind of key that the route is for.
     Raises ``Unlogged``. A key of another kind that this org knows is verified all the same: its request is then refused
     with an audit entry (``require_kind``).
     """
-    signature = read_signature(received)
     caller = _find_caller(signature, reader, org_id, key_kind)
     verify(signature, _public_key(caller), now)
     return caller

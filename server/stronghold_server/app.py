@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
@@ -26,6 +27,7 @@ from stronghold_cli.protocol.errors import MalformedError, Refused, StrongholdEr
 from stronghold_cli.protocol.messages import encode_error, encode_setup
 from stronghold_server.commits import Commits
 from stronghold_server.counts import Counts, Times
+from stronghold_server.deliveries import Deliveries
 from stronghold_server.folder import LogKey
 from stronghold_server.genesis import Founding
 from stronghold_server.housekeeping import Housekeeping
@@ -48,7 +50,7 @@ from stronghold_server.routes import ROUTES, Route
 from stronghold_server.service import ReadPlan, Tools, Verb, WritePlan, perform
 from stronghold_server.settings import Settings
 from stronghold_server.setup import forget_setup_code
-from stronghold_server.states import States
+from stronghold_server.states import KnownTokens, States
 from stronghold_server.store.interface import Store
 from stronghold_server.token_limits import RateLimits
 
@@ -60,8 +62,6 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
-
-Answering = Callable[[HttpRequest, bytes], Awaitable[Response]]
 
 
 def create_app(
@@ -81,6 +81,8 @@ def create_app(
         times=Times(),
         refused=RateLimits(),
         clock=clock,
+        deliveries=Deliveries(),
+        tokens=KnownTokens(),
     )
     return _Server(tools, settings, log_key, random).application()
 
@@ -106,7 +108,7 @@ class _Server:
             "tokens": _verb("tokens", "o", plan_tokens),
             "audit": _verb("audit", "o", plan_audit),
             "login": _verb("login", "l", plan_keyset),
-            "pull": _verb("pull", "t", pulls.plan_pull, is_quick=True),
+            "pull": _verb("pull", "t", pulls.plan_pull, is_quick=True).replace(plan_known=pulls.plan_known_pull),
             "self": _verb("self", "t", pulls.plan_self, is_quick=True),
         }
         self._open: dict[str, Callable[[], Response]] = {
@@ -124,42 +126,53 @@ class _Server:
             lifespan=self._lifespan,
         )
         application.router.redirect_slashes = False
-        return _BelowBasePath(application, self._names)
+        # What pipelines call goes past the router and its middleware: their paths are plain texts.
+        hot = {(route.method, route.path): self._endpoint(route) for route in ROUTES if route.key_kind == "t"}
+        return _BelowBasePath(application, self._names, hot)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         async with self._housekeeping.running():
             yield
 
-    def _http_route(self, route: Route) -> HttpRoute:
-        async def serve(request: HttpRequest) -> Response:
+    def _endpoint(self, route: Route) -> ASGIApp:
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             started = time.monotonic()
             correlation_id = self._random(CORRELATION_BYTES)
+            fault: Exception | None = None
             try:
-                response = await self._serve(route, request, correlation_id)
+                response = await self._serve(route, scope, receive, correlation_id)
             except StrongholdError as error:
                 refusal = as_refusal(error)
                 self._count(refusal)
                 if STATUSES[refusal.code] >= 500:
                     _log_failure(route, correlation_id, refusal, error)
                 response = refuse(refusal)
+            except Exception as error:  # noqa: BLE001 - raised again when it is answered
+                fault, response = error, _fail(error, correlation_id)
             _log_request(route, correlation_id, response, started)
-            return self._identified(response, correlation_id)
+            await self._identified(response, correlation_id)(scope, receive, send)
+            if fault is not None:
+                raise fault  # as Starlette does, so that the HTTP server knows of it too
 
-        http_route = HttpRoute(route.path, serve, methods=[route.method], name=route.kind)
+        return serve
+
+    def _http_route(self, route: Route) -> HttpRoute:
+        http_route = HttpRoute(route.path, _Endpoint(self._endpoint(route)), methods=[route.method], name=route.kind)
         # Starlette adds HEAD to every GET; a request of ours has one method, which is signed.
         http_route.methods = {route.method}
         return http_route
 
-    async def _serve(self, route: Route, request: HttpRequest, correlation_id: bytes) -> Response:
+    async def _serve(self, route: Route, scope: Scope, receive: Receive, correlation_id: bytes) -> Response:
         if not route.key_kind:
-            Query(raw_target(request.scope)[1], ())
+            Query(raw_target(scope)[1], ())
             return self._open[route.kind]()
-        org_id = _path_id(request, "org", _ORG_BYTES)
-        subject = _path_id(request, "profile", _ID_BYTES)
+        parameters: Mapping[str, str] = scope.get("path_params", {})
+        org_id = _path_id(parameters, "org", _ORG_BYTES)
+        subject = _path_id(parameters, "profile", _ID_BYTES)
         limit = self._settings.max_commit_bytes if route.kind == "commit" else self._settings.max_body_bytes
-        body = await read_body(request, limit if route.method == "POST" else 0)
-        received = read_request(request.scope, body, self._names, correlation_id)
+        body = await read_body(receive, limit if route.method == "POST" else 0)
+        received = read_request(scope, body, self._names, correlation_id)
         if route.kind == "genesis":
             answer = await self._founding.create(self._tools, received, org_id or b"")
         else:
@@ -174,11 +187,9 @@ class _Server:
         return self._identified(refuse(refusal), self._random(CORRELATION_BYTES))
 
     async def _failed(self, _: HttpRequest, error: Exception) -> Response:
-        """What no error of ours says: a fault of the program."""
+        """A fault of the program outside our routes."""
         correlation_id = self._random(CORRELATION_BYTES)
-        fields = {"event": "failure", "code": "INTERNAL", "correlation_id": correlation_id.hex()}
-        LOGGER.error("a request failed", exc_info=error, extra=fields)
-        return self._identified(refuse(Unlogged("INTERNAL", "the server failed")), correlation_id)
+        return self._identified(_fail(error, correlation_id), correlation_id)
 
     def _identified(self, response: Response, correlation_id: bytes) -> Response:
         response.headers["Stronghold-Correlation-Id"] = correlation_id.hex()
@@ -199,17 +210,42 @@ class _Server:
         return _json(encode_setup((DocumentLogKey(id=key_id, public_key=public_key),)))
 
 
-class _BelowBasePath:
-    """Takes a configured base path off before routing, for proxies that leave it in; the raw path stays as it was."""
+class _Endpoint:
+    """An ASGI application as the endpoint of a Starlette route; a plain function would be given a request object."""
 
-    def __init__(self, application: ASGIApp, names: tuple[Name, ...]) -> None:
+    def __init__(self, application: ASGIApp) -> None:
         self._application = application
-        self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope = {**scope, "path": route_path(self._names, scope["path"])}
         await self._application(scope, receive, send)
+
+
+class _BelowBasePath:
+    """Takes a configured base path off before routing, for proxies that leave it in; the raw path stays as it was.
+
+    ``hot`` are routes that are told by method and path alone.
+    """
+
+    def __init__(
+        self,
+        application: ASGIApp,
+        names: tuple[Name, ...],
+        hot: Mapping[tuple[str, str], ASGIApp],
+    ) -> None:
+        self._application = application
+        self._names = names
+        self._hot = hot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        path = route_path(self._names, scope["path"])
+        hot = self._hot.get((scope["method"], path))
+        if hot is None:
+            await self._application({**scope, "path": path}, receive, send)
+        else:
+            await hot(scope, receive, send)
 
 
 def _verb(
@@ -218,10 +254,15 @@ def _verb(
     return Verb(kind=kind, key_kind=key_kind, plan=plan, plan_write=plan_write, is_quick=is_quick)
 
 
-async def read_body(request: HttpRequest, limit: int) -> bytes:
+async def read_body(receive: Receive, limit: int) -> bytes:
     """The body, of at most ``limit`` bytes; ``TOO_LARGE`` as soon as there are more."""
-    parts, size = [], 0
-    async for part in request.stream():
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
         size += len(part)
         if size > limit:
             raise Unlogged("TOO_LARGE", f"the body has more than the {limit} bytes that this route takes")
@@ -237,12 +278,19 @@ def refuse(refusal: Refused) -> Response:
     return response
 
 
+def _fail(error: Exception, correlation_id: bytes) -> Response:
+    """What no error of ours says: a fault of the program."""
+    fields = {"event": "failure", "code": "INTERNAL", "correlation_id": correlation_id.hex()}
+    LOGGER.error("a request failed", exc_info=error, extra=fields)
+    return refuse(Unlogged("INTERNAL", "the server failed"))
+
+
 def _json(body: bytes, status: int = 200) -> Response:
     return Response(body, status, _HEADERS, "application/json")
 
 
-def _path_id(request: HttpRequest, name: str, length: int) -> bytes | None:
-    text = request.path_params.get(name)
+def _path_id(parameters: Mapping[str, str], name: str, length: int) -> bytes | None:
+    text = parameters.get(name)
     if text is None:
         return None
     try:

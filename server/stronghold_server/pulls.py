@@ -14,7 +14,7 @@ from stronghold_cli.protocol.documents.leaves import decode_entry_leaf, decode_m
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import encode_base64
 from stronghold_cli.protocol.envelope import Envelope, decode_envelope
-from stronghold_cli.protocol.errors import MalformedError, Refused, Unavailable
+from stronghold_cli.protocol.errors import MalformedError, Refused, StrongholdError, Unavailable
 from stronghold_cli.protocol.messages_pull import Entry, Proven, PullAnswer, SelfAnswer
 from stronghold_cli.protocol.names import caseless, nfc
 from stronghold_server.service import Effect, NotQuick, Plan, Request, Tools
@@ -48,20 +48,20 @@ class Pulls:
             parts = _split_at_share(_gather(reader, loaded, live, profile, anchor))
             if sum(map(len, parts)) <= MAX_KEPT:
                 loaded.answers.keep(key, parts)
-        before_share, after_share = parts
-        contents = loaded.state.contents[profile.id].document
-        document = DocumentReference(kind="contents", id=profile.id, version=contents.version, sha256=contents.sha256)
+        return _deliver(request, loaded, live, profile, parts)
 
-        def apply(writer: Writer) -> Effect:
-            _require_still_live(writer, live)
-            share = writer.share(request.org_id, live.token_id)
-            if share is None:
-                raise Refused("TOKEN_REVOKED", "the token has been revoked")
-            writer.use_token(request.org_id, live.token_id, request.now)
-            body = before_share + encode_base64(share).encode("ascii") + after_share
-            return Effect(body=body, head_seq=loaded.state.seq, document=document, code=live.code)
-
-        return Plan(head_sha256=loaded.head_sha256, apply=apply, settle=None)
+    def plan_known_pull(self, request: Request, loaded: LoadedState) -> Plan | None:
+        """The plan of a pull whose answer was kept, for a token without limits that have to be counted."""
+        try:
+            live = require_live(loaded.state, _token_of(request), request.received.address, request.now)
+            anchor = _anchor_of(request, "profile", "profile_id")
+            profile = _choose_profile(request, loaded, live)
+        except StrongholdError:
+            return None  # refused in what may be an old state: asked again, in the newest one
+        parts = loaded.answers.get((live.token_id, profile.id, anchor))
+        if parts is None or live.token.limits.rate is not None or live.token.limits.uses is not None:
+            return None
+        return _deliver(request, loaded, live, profile, parts)
 
     def plan_self(self, _: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
         """GET /v1/self?org=SHA256: the agent's own document, its groups, and the profiles granted to them."""
@@ -90,10 +90,25 @@ class Pulls:
         live = require_live(loaded.state, _token_of(request), request.received.address, request.now)
         if request.is_first_attempt:
             self._rates.count(live.token_id, live.token.limits.rate, request.now)
-        anchor = request.query("org", *parameters).hexadecimal("org", 32)
-        if anchor is None:
-            raise MalformedError("the query parameter org is missing")
-        return live, anchor
+        return live, _anchor_of(request, *parameters)
+
+
+def _deliver(request: Request, loaded: LoadedState, live: LiveToken, profile: Profile, parts: tuple[bytes, bytes]) -> Plan:
+    """The plan that puts the share into an answer, if the token still is what it was."""
+    before_share, after_share = parts
+    contents = loaded.state.contents[profile.id].document
+    document = DocumentReference(kind="contents", id=profile.id, version=contents.version, sha256=contents.sha256)
+
+    def apply(writer: Writer) -> Effect:
+        _require_still_live(writer, live)
+        share = writer.share(request.org_id, live.token_id)
+        if share is None:
+            raise Refused("TOKEN_REVOKED", "the token has been revoked")
+        writer.use_token(request.org_id, live.token_id, request.now)
+        body = before_share + encode_base64(share).encode("ascii") + after_share
+        return Effect(body=body, head_seq=loaded.state.seq, document=document, code=live.code)
+
+    return Plan(head_sha256=loaded.head_sha256, apply=apply, settle=None)
 
 
 def org_links(reader: Reader, org_id: bytes, anchor: bytes) -> tuple[Envelope, ...]:
@@ -103,6 +118,13 @@ def org_links(reader: Reader, org_id: bytes, anchor: bytes) -> tuple[Envelope, .
         raise Refused("ANCHOR_UNKNOWN", "the org has no document with the hash from which the client starts")
     rows = reader.document_chain(org_id, "org", after=start.seq - 1, limit=MAX_LINKS)
     return tuple(decode_envelope(row.envelope) for row in rows)
+
+
+def _anchor_of(request: Request, *parameters: str) -> bytes:
+    anchor = request.query("org", *parameters).hexadecimal("org", 32)
+    if anchor is None:
+        raise MalformedError("the query parameter org is missing")
+    return anchor
 
 
 def _token_of(request: Request) -> TokenRow:

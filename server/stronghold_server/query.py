@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -13,16 +14,22 @@ _MAX_PARAMETERS: Final = 8
 _COUNT: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
+@lru_cache(maxsize=1024)
+def _pairs(query: str) -> tuple[tuple[str, str], ...]:
+    """The pairs of a query in its order; pipelines send the same text again and again."""
+    try:
+        return tuple(
+            parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
+        )
+    except ValueError as error:
+        raise MalformedError("the query of a request cannot be read") from error
+
+
 class Query:
     """The parameters of one request; raises ``MalformedError`` for an unknown one, or one that stands twice."""
 
     def __init__(self, query: str, known: tuple[str, ...]) -> None:
-        try:
-            pairs = parse_qsl(
-                query, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_MAX_PARAMETERS
-            )
-        except ValueError as error:
-            raise MalformedError("the query of a request cannot be read") from error
+        pairs = _pairs(query)
         self._values = dict(pairs)
         if len(self._values) != len(pairs):
             raise MalformedError("a query parameter stands twice")

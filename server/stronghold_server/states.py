@@ -16,9 +16,10 @@ from stronghold_cli.protocol.envelope import decode_envelope
 from stronghold_cli.protocol.errors import NotFound
 from stronghold_cli.protocol.signed_map import SignedMap
 from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, Changes, Leaves, MapId, OrgState, advance
-from stronghold_server.store.interface import Reader
+from stronghold_server.store.interface import Reader, TokenRow
 
 MAX_ORGS: Final = 64
+MAX_TOKENS: Final = 4_096
 MAX_ANSWERS: Final = 2_000
 MAX_ANSWER_BYTES: Final = 8 << 20
 
@@ -75,6 +76,28 @@ class Answers:
                 self._bytes -= sum(map(len, gone))
 
 
+class KnownTokens:
+    """Tokens as they were read last, for those whose key and agent never change. Used by the event loop's thread alone.
+
+    Whether a token has ended, and its uses, are asked again in the transaction that answers.
+    """
+
+    def __init__(self, limit: int = MAX_TOKENS) -> None:
+        self._limit = limit
+        self._rows: OrderedDict[bytes, TokenRow] = OrderedDict()
+
+    def get(self, token_id: bytes) -> TokenRow | None:
+        """The row, if it was kept."""
+        return self._rows.get(token_id)
+
+    def keep(self, row: TokenRow) -> None:
+        """Keep a row that was just read, and let go of the oldest where there are too many."""
+        self._rows[row.token_id] = row
+        self._rows.move_to_end(row.token_id)
+        while len(self._rows) > self._limit:
+            self._rows.popitem(last=False)
+
+
 class States:
     """The newest states; safe to use from any thread."""
 
@@ -91,6 +114,10 @@ class States:
                 return None
             self._states.move_to_end(org_id)
             return loaded
+
+    def newest(self, org_id: bytes) -> LoadedState | None:
+        """The newest state in memory, which need not be the org's newest: for plans that are compared before they count."""
+        return self._states.get(org_id)
 
     def current(self, reader: Reader, org_id: bytes) -> LoadedState:
         """The state under the head of the reader's snapshot; ``NotFound`` where there is no such org."""

@@ -69,6 +69,8 @@ class AuditLeaf(Record):
 
     def encode(self) -> bytes:
         """The leaf's bytes, as the log keeps them; raises ``MalformedError`` where ``decode_leaf`` would."""
+        # An entry that nobody could read back must not enter the log; reading each one back would cost more than the rest.
+        _check_leaf(self)
         encoded = encode_json(
             {
                 "v": VERSION,
@@ -86,7 +88,8 @@ class AuditLeaf(Record):
                 "side": self.side.hex(),
             }
         )
-        decode_leaf(encoded)  # an entry that nobody could read back must not enter the log
+        if len(encoded) > MAX_LEAF:
+            raise MalformedError(f"an audit entry has {len(encoded)} bytes, more than the {MAX_LEAF} allowed")
         return encoded
 
 
@@ -109,8 +112,7 @@ def decode_leaf(encoded: bytes) -> AuditLeaf:
         correlation_id=decode_hex(_text(members, "correlation_id"), 16),
         side=decode_hex(_text(members, "side"), 32),
     )
-    if not 1 <= len(leaf.signature_base) <= MAX_SIGNATURE_BASE:
-        raise MalformedError("an audit entry has no signature base, or one that is too long")
+    _check_base(leaf.signature_base)
     _check_outcome(leaf.outcome, leaf.code)
     return leaf
 
@@ -120,6 +122,40 @@ def side_hash(salt: bytes, address: str, user_agent: str) -> bytes:
     if len(salt) != SALT_BYTES:
         raise MalformedError(f"a salt has {len(salt)} bytes instead of {SALT_BYTES}")
     return digest(tlv(salt, address, user_agent))
+
+
+def _check_leaf(leaf: AuditLeaf) -> None:
+    """Every check of ``decode_leaf``, on the values themselves."""
+    for name, number, highest in (
+        ("index", leaf.index, MAX_INTEGER),
+        ("server_time", leaf.server_time, MAX_INTEGER),
+        ("head_seq", leaf.head_seq, MAX_SEQ),
+    ):
+        _check_integer(name, number, highest)
+    _check_kind(leaf.kind)
+    _check_base(leaf.signature_base)
+    _check_length("signature", leaf.signature, SIGNATURE_BYTES)
+    _check_length("correlation_id", leaf.correlation_id, 16)
+    _check_length("side", leaf.side, 32)
+    parse_key_id(leaf.key_id.text)
+    _check_outcome(leaf.outcome, leaf.code)
+    document = leaf.document
+    if document is not None:
+        _check_kind(document.kind)
+        _check_integer("version", document.version, MAX_INTEGER)
+        _check_length("sha256", document.sha256, 32)
+        if len(document.id) not in (16, 32):
+            raise MalformedError("the id of a document in an audit entry is not 32 or 64 hex digits")
+
+
+def _check_base(base: str) -> None:
+    if not 1 <= len(base) <= MAX_SIGNATURE_BASE:
+        raise MalformedError("an audit entry has no signature base, or one that is too long")
+
+
+def _check_length(name: str, value: bytes, length: int) -> None:
+    if len(value) != length:
+        raise MalformedError(f"the member {name} of an audit entry has {len(value)} bytes instead of {length}")
 
 
 def _document_json(document: DocumentReference) -> dict[str, str | int]:
@@ -168,14 +204,22 @@ def _text(members: dict[str, Any], name: str) -> str:
 
 
 def _integer(members: dict[str, Any], name: str, highest: int) -> int:
-    value = members[name]
+    value: int = members[name]
+    _check_integer(name, value, highest)
+    return value
+
+
+def _check_integer(name: str, value: object, highest: int) -> None:
     if type(value) is not int or not 0 <= value <= highest:
         raise MalformedError(f"the member {name} of an audit entry is not an integer from 0 to {highest}")
-    return value
 
 
 def _kind(members: dict[str, Any]) -> str:
     kind = _text(members, "kind")
+    _check_kind(kind)
+    return kind
+
+
+def _check_kind(kind: str) -> None:
     if len(kind) > _MAX_KIND or not _KIND.fullmatch(kind):
         raise MalformedError("a kind in an audit entry is not a lower-case word")
-    return kind

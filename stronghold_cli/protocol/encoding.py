@@ -22,6 +22,8 @@ MAX_VALUES = 2_000_000
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BASE62_VALUES = {digit: value for value, digit in enumerate(_BASE62)}
 _HEX = frozenset("0123456789abcdef")
+# ``json.dumps`` would make such an encoder for each document.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def digest(data: bytes) -> bytes:
@@ -127,7 +129,7 @@ def decode_hex(text: str, length: int) -> bytes:
 
 def encode_json(value: JsonValue) -> bytes:
     """Compact UTF-8 JSON with members in the order given."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def decode_json(data: bytes, limit: int, max_values: int = MAX_VALUES) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from stronghold_cli.protocol.encoding import digest
 from stronghold_server.counts import Counts, Times
+from stronghold_server.deliveries import Deliveries
 from stronghold_server.housekeeping import Housekeeping
 from stronghold_server.ledger import Entries
 from stronghold_server.service import Tools
-from stronghold_server.states import States
+from stronghold_server.states import KnownTokens, States
 from stronghold_server.token_limits import RateLimits
 from tests.server.furnished import Furnished
 
@@ -28,6 +29,8 @@ def housekeeping(full: Furnished) -> tuple[Housekeeping, Tools]:
         times=Times(),
         refused=RateLimits(),
         clock=lambda: world.now,
+        deliveries=Deliveries(),
+        tokens=KnownTokens(),
     )
     return Housekeeping(tools), tools
 

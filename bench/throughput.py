@@ -1,0 +1,332 @@
+"""Pulls per second, their latency, and what a pull costs in a large org: one server process, asked from beside it.
+
+A real server on a loopback port and a temporary folder answers pulls of a profile of fifty secrets, each after its audit entry
+is durable. The requests are signed beforehand, so that this process takes little of the server's processor time. Two orgs are
+made with the client's library: one with a single agent, and one with many, all of them in the group that may read the profile;
+their pulls are measured in turns, so that a busy moment hits both alike.
+
+Usage: python bench/throughput.py [--seconds S] [--rounds N] [--agents N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import re
+import secrets
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from stronghold_cli.crypto.keys import TokenSecret
+from stronghold_cli.crypto.passphrase import FLOOR
+from stronghold_cli.protocol.documents.agent import Agent
+from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
+from stronghold_cli.protocol.messages import decode_committed, decode_setup
+from stronghold_cli.protocol.record import Record
+from stronghold_cli.protocol.requests import KeyId, sign_request
+from stronghold_cli.protocol.token import AgentToken, split_url
+from stronghold_cli.transport import Server
+from stronghold_cli.vault import creation
+from stronghold_cli.vault.agents import Address, mint
+from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.keyring import Keyring
+from stronghold_cli.vault.operator import Operator
+from stronghold_cli.vault.profiles import create_profile, write_secrets
+
+SECRETS = 50
+CONNECTIONS = (1, 16)
+PROFILE = "production"
+# What the tables say beside the figures.
+PULLS_PER_SECOND = 3000
+AIM_PER_SECOND = 4600
+P50_MILLISECONDS = 2.0
+LARGE_OVER_SMALL = 1.2
+REST_MIB = 80
+MIB_PER_10_000 = 40
+_AGENTS_PER_COMMIT = 2500
+_LISTENING = re.compile(r"listening on (http://\S+)")
+_SETUP_CODE = re.compile(r"setup code for the first org: (\S+)")
+
+
+class Org(Record):
+    """An org on the server, as the measurements need it: the tokens of its agents."""
+
+    tokens: tuple[AgentToken, ...]
+
+
+class Pulls(Record):
+    """A run of pulls: how long it took, each pull's milliseconds, and the bytes of the last answer with its head."""
+
+    seconds: float
+    milliseconds: tuple[float, ...]
+    answer_bytes: int
+
+    @property
+    def per_second(self) -> float:
+        """Pulls per second."""
+        return len(self.milliseconds) / self.seconds
+
+    def percentile(self, share: float) -> float:
+        """Milliseconds that this share of the pulls needed at most."""
+        return sorted(self.milliseconds)[int(len(self.milliseconds) * share)]
+
+
+def main() -> None:
+    """Set up, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=5.0, help="of pulls, for each number of connections and round")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each measurement; the median one is printed")
+    parser.add_argument("--agents", type=int, default=10_000, help="in the large org; 0 leaves it out")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="stronghold-bench-") as folder, ServerProcess(Path(folder)) as server:
+        small = make_org(server, "Small", 1)
+        rest = server.resident_mib()
+        for connections in CONNECTIONS:
+            runs = [measure(small.tokens, connections, arguments.seconds) for _ in range(arguments.rounds)]
+            print_pulls(connections, sorted(runs, key=lambda run: run.per_second)[len(runs) // 2])
+        if arguments.agents:
+            before = server.resident_mib()
+            large = make_org(server, "Large", arguments.agents)
+            compare(server, small, large, arguments)
+            print_memory(rest, before, server.resident_mib(), arguments.agents)
+
+
+# --- the server -------------------------------------------------------------------------------------------------------
+
+
+class ServerProcess:
+    """``python -m stronghold_server`` with a data folder of its own, for the length of a ``with``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.url = ""
+
+    def __enter__(self) -> ServerProcess:
+        self._log = (self._folder / "server.log").open("w", encoding="utf-8")
+        command = [sys.executable, "-m", "stronghold_server", "--data-dir", str(self._folder / "data"), "--port", "0"]
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=self._log, text=True)
+        said = ""
+        for line in self._process.stdout or ():
+            said += line
+            if found := _LISTENING.search(said):
+                self.url, self._first_code = found[1], (_SETUP_CODE.search(said) or ["", ""])[1]
+                return self
+        raise SystemExit(f"the server does not start:\n{(self._folder / 'server.log').read_text()}")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+        self._log.close()
+
+    def setup_code(self) -> str:
+        """A code for one more org."""
+        command = [sys.executable, "-m", "stronghold_server", "setup-code", "--data-dir", str(self._folder / "data")]
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    def resident_mib(self) -> float:
+        """Memory that the process holds now, in MiB; 0 where the system does not tell."""
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+            return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        return 0.0
+
+
+# --- the orgs ---------------------------------------------------------------------------------------------------------
+
+
+def make_org(server: ServerProcess, name: str, agents: int) -> Org:
+    """An org with one profile of fifty secrets and ``agents`` agents that may read it, each with one token.
+
+    The agents are put into the drafts themselves: ``create_agent`` looks for the name among all agents each time, which is
+    right for a person's command and slow for ten thousand of them.
+    """
+    plain_http, address = split_url(server.url)
+    # The passphrase is never used again: it costs the least that is allowed.
+    creation.DEFAULT = FLOOR  # type: ignore[misc]
+    with Server(server.url, warn=lambda _: None) as connection:
+        log_keys = decode_setup(connection.get_open("/v1/setup", 1 << 16))
+        new = creation.create_org(
+            connection,
+            creation.Place(address=address, plain_http=plain_http, log_keys=log_keys),
+            name=name,
+            operator_name="Ada",
+            passphrase=secrets.token_urlsafe(24),
+            setup_code=server.setup_code(),
+            now=int(time.time()),
+            random=os.urandom,
+        )
+        operator = Operator(
+            server=connection,
+            keyset=new.keyset,
+            anchor=new.operator_kit.pin,
+            floor=1,
+            clock=time.time,
+            random=os.urandom,
+        )
+        state = new.state
+        keys = Keyring(operator, state)
+        values = {f"SECRET_{number:02}": secrets.token_urlsafe(48).encode() for number in range(SECRETS)}
+        tokens: list[AgentToken] = []
+        for start in range(0, agents, _AGENTS_PER_COMMIT):
+            draft = Draft(state, operator.keyset, keys, operator.now, os.urandom)
+            if start == 0:
+                profile = create_profile(draft, PROFILE)
+                write_secrets(draft, profile, {}, values)
+            for number in range(start, min(start + _AGENTS_PER_COMMIT, agents)):
+                agent = as_agent(state.org_id, f"agent {number:05}", tuple(profile.grants))
+                tokens.append(mint(draft, agent, "first", Address(address=address, plain_http=plain_http)).token)
+            commit, state = draft.finish()
+            decode_committed(operator.post("/commits", commit.encode()))
+    return Org(tokens=tuple(tokens))
+
+
+def as_agent(org_id: bytes, name: str, groups: tuple[bytes, ...]) -> Agent:
+    """The document of a new agent without a token."""
+    return Agent(
+        org_id=org_id,
+        id=os.urandom(16),
+        version=1,
+        name=name,
+        description="",
+        labels={},
+        state="active",
+        not_after=None,
+        groups=groups,
+        tokens={},
+        **NO_EXTENSIONS,
+    )
+
+
+# --- pulls ------------------------------------------------------------------------------------------------------------
+
+
+def measure(tokens: Sequence[AgentToken], connections: int, seconds: float) -> Pulls:
+    """Pulls over kept connections, one in flight on each, for about ``seconds``; each next one by the next token."""
+    count = int(seconds * (2500 if connections == 1 else 8000))  # as many requests are signed beforehand
+    requests = list(itertools.islice(signed_pulls(tokens), count))
+    host, port = tokens[0].address.split(":")
+    selector = selectors.DefaultSelector()
+    times: list[float] = []
+    started: dict[socket.socket, float] = {}
+    size = 0
+
+    def send(connection: socket.socket) -> None:
+        started[connection] = time.perf_counter()
+        connection.sendall(requests.pop())
+
+    for _ in range(connections):
+        new = socket.create_connection((host, int(port)))
+        new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        selector.register(new, selectors.EVENT_READ, (new, bytearray()))
+    begin = time.perf_counter()
+    for key in list(selector.get_map().values()):
+        send(key.data[0])
+    while len(requests) > connections and time.perf_counter() < begin + seconds:
+        for key, _ in selector.select(timeout=1):
+            connection, received = key.data
+            received += connection.recv(1 << 18)
+            if is_complete(received):
+                size = len(received)
+                received.clear()
+                times.append((time.perf_counter() - started[connection]) * 1000)
+                send(connection)
+    took = time.perf_counter() - begin
+    for connection in started:
+        connection.close()
+    return Pulls(seconds=took, milliseconds=tuple(times), answer_bytes=size)
+
+
+def signed_pulls(tokens: Sequence[AgentToken]) -> Iterator[bytes]:
+    """New signed pulls without end, by one token after the other."""
+    makers: list[Callable[[], bytes]] = [_maker(token) for token in tokens[:20_000]]
+    for make in itertools.cycle(makers):
+        yield make()
+
+
+def _maker(token: AgentToken) -> Callable[[], bytes]:
+    secret = TokenSecret(token.secret)
+    key_id = KeyId(kind="t", raw=secret.token_id)
+    target = f"/v1/pull?org={token.pin.hex()}&profile={PROFILE}"
+
+    def make() -> bytes:
+        signed, _ = sign_request(
+            secret.auth,
+            key_id,
+            method="GET",
+            authority=token.address,
+            target=target,
+            body=b"",
+            created=int(time.time()),
+            nonce=os.urandom(16),
+        )
+        headers = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
+        return f"GET {target} HTTP/1.1\r\nHost: {token.address}\r\n{headers}\r\n".encode("ascii")
+
+    return make
+
+
+def is_complete(received: bytearray) -> bool:
+    """Whether the whole of one answer is there; raises ``SystemExit`` for a refusal."""
+    end = received.find(b"\r\n\r\n")
+    if end < 0:
+        return False
+    if not received.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(f"the server refused a pull: {bytes(received[:400])!r}")
+    head = bytes(received[:end]).lower()
+    length = int(head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0])
+    return len(received) - end - 4 >= length
+
+
+# --- the tables -------------------------------------------------------------------------------------------------------
+
+
+def print_pulls(connections: int, run: Pulls) -> None:
+    """Pulls per second with the median and the 99th percentile."""
+    if connections == CONNECTIONS[0]:
+        print(f"{'pulls of 50 secrets':<36}{'per second':>11}{'p50 ms':>8}{'p99 ms':>8}  target")
+    target = f"at least {PULLS_PER_SECOND}/s, aim {AIM_PER_SECOND}/s"
+    if connections == 1:
+        target = f"p50 at most {P50_MILLISECONDS:g} ms"
+    name = f"over {connections} connection{'s' if connections > 1 else ''}"
+    print(f"{name:<36}{run.per_second:>11.0f}{run.percentile(0.5):>8.2f}{run.percentile(0.99):>8.2f}  {target}", flush=True)
+
+
+def compare(server: ServerProcess, small: Org, large: Org, arguments: argparse.Namespace) -> None:
+    """The large org against the small one, in turns: one agent that pulls again and again, and each agent in its turn."""
+    seconds = arguments.seconds / 2
+    print(f"\n{f'org of {len(large.tokens)} agents / org of one':<36}{'time':>11}{'bytes':>8}{'':>8}  target")
+    cases = {"one agent, again and again": large.tokens[:1], "every agent in its turn": large.tokens}
+    for connections, (name, tokens) in itertools.product(CONNECTIONS, cases.items()):
+        measure(tokens, connections, 0.2)  # the first pull after a commit makes what the next ones use
+        ratios = []
+        for _ in range(max(arguments.rounds, 1)):
+            alone = measure(small.tokens, connections, seconds)
+            among = measure(tokens, connections, seconds)
+            ratios.append(alone.per_second / among.per_second)
+        size = among.answer_bytes / alone.answer_bytes
+        label = f"{name}, {connections} conn."
+        print(f"{label:<36}{statistics.median(ratios):>11.2f}{size:>8.2f}{'':>8}  at most {LARGE_OVER_SMALL}", flush=True)
+
+
+def print_memory(rest: float, before: float, after: float, agents: int) -> None:
+    """What the server's process holds."""
+    print(f"\n{'resident memory of the server':<36}{'MiB':>11}")
+    print(f"{'at rest, one small org':<36}{rest:>11.0f}{'':>16}  at most {REST_MIB}")
+    print(f"{'after pulls':<36}{before:>11.0f}")
+    more = f"at most {MIB_PER_10_000} more for each 10,000"
+    print(f"{f'with {agents} agents more, after pulls':<36}{after:>11.0f}{after - before:>+8.0f}{'':>8}  {more}")
+
+
+if __name__ == "__main__":
+    main()
