@@ -1,9 +1,9 @@
 """Pulls per second, their latency, and what a pull costs in a large org: one server process, asked from beside it.
 
-A real server on a loopback port and a temporary folder answers pulls of a profile of fifty secrets, each after its audit entry
-is durable. The requests are signed beforehand, so that this process takes little of the server's processor time. Two orgs are
-made with the client's library: one with a single agent, and one with many, all of them in the group that may read the profile;
-their pulls are measured in turns, so that a busy moment hits both alike.
+A real server on a loopback port and a temporary folder answers pulls of a profile of fifty secrets, each after its audit
+entry is durable. The requests are signed beforehand, so that this process takes little of the server's processor time. Two
+orgs are made with the client's library: one with a single agent, and one with many, all of them in the group that may read
+the profile; their pulls are measured in turns, so that a busy moment hits both alike.
 
 Usage: python bench/throughput.py [--seconds S] [--rounds N] [--agents N]
 """
@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 from stronghold_cli.crypto.keys import TokenSecret
 from stronghold_cli.crypto.passphrase import FLOOR
@@ -96,7 +97,7 @@ def main() -> None:
         if arguments.agents:
             before = server.resident_mib()
             large = make_org(server, "Large", arguments.agents)
-            compare(server, small, large, arguments)
+            compare(small, large, arguments)
             print_memory(rest, before, server.resident_mib(), arguments.agents)
 
 
@@ -110,7 +111,7 @@ class ServerProcess:
         self._folder = folder
         self.url = ""
 
-    def __enter__(self) -> ServerProcess:
+    def __enter__(self) -> Self:
         self._log = (self._folder / "server.log").open("w", encoding="utf-8")
         command = [sys.executable, "-m", "stronghold_server", "--data-dir", str(self._folder / "data"), "--port", "0"]
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -302,7 +303,7 @@ def print_pulls(connections: int, run: Pulls) -> None:
     print(f"{name:<36}{run.per_second:>11.0f}{run.percentile(0.5):>8.2f}{run.percentile(0.99):>8.2f}  {target}", flush=True)
 
 
-def compare(server: ServerProcess, small: Org, large: Org, arguments: argparse.Namespace) -> None:
+def compare(small: Org, large: Org, arguments: argparse.Namespace) -> None:
     """The large org against the small one, in turns: one agent that pulls again and again, and each agent in its turn."""
     seconds = arguments.seconds / 2
     print(f"\n{f'org of {len(large.tokens)} agents / org of one':<36}{'time':>11}{'bytes':>8}{'':>8}  target")

@@ -84,8 +84,8 @@ class AllowListFormatter(logging.Formatter):
 def configure_logging(level: str, stream: TextIO | None = None) -> None:
     """Send all logs, those of libraries too, through the formatter to ``stream`` (stderr)."""
     # Nothing of this is written, and it costs as much as the line: where a call stands, its thread, its process.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
-    logging._srcfile = None  # type: ignore[attr-defined] # the way that Python's logging how-to shows
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - the way that Python's logging how-to shows
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(AllowListFormatter())
     root = logging.getLogger()

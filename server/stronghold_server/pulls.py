@@ -7,7 +7,8 @@ prepared a moment earlier.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeAlias
 
 from stronghold_cli.protocol.audit import DocumentReference
 from stronghold_cli.protocol.documents.leaves import decode_entry_leaf, decode_member_leaf, document_key
@@ -23,11 +24,16 @@ from stronghold_server.store.interface import Reader, TokenRow, Writer
 from stronghold_server.token_limits import LiveToken, RateLimits, require_live, require_not_ended, require_uses_left
 
 MAX_LINKS: Final = 1_000_000
-# Larger answers are made anew each time instead of being kept.
-MAX_KEPT: Final = 1 << 20
 # Gathering more entries than this takes milliseconds: not in the event loop.
 MAX_QUICK: Final = 200
-_SHARE_MEMBER: Final = b'"share":"'
+# Where an encoded answer is cut: between these, what is the token's own and what all agents of its group get alternate.
+_AGENT: Final = b',"agent":'
+_PROFILE: Final = b',"profile":'
+_MEMBER: Final = b',"member":'
+_SHARE: Final = b',"share":"'
+_SEAL: Final = b'","seal":'
+_WRAP: Final = b',"wrap":'
+Parts: TypeAlias = tuple[bytes, bytes, bytes]
 
 
 class Pulls:
@@ -40,15 +46,19 @@ class Pulls:
         """GET /v1/pull?org=SHA256&profile=NAME, or &profile_id=ID, or neither."""
         live, anchor = self._begin(request, loaded, "profile", "profile_id")
         profile = _choose_profile(request, loaded, live)
-        key = (live.token_id, profile.id, anchor)
-        parts = loaded.answers.get(key)
-        if parts is None:
+        group_id = _group_of(live, profile)
+        shared = loaded.shared.get((profile.id, group_id, anchor))
+        own = loaded.answers.get((live.token_id, profile.id))
+        if shared is None:
             if request.is_quick and loaded.state.contents[profile.id].document.entries.size > MAX_QUICK:
                 raise NotQuick
-            parts = _split_at_share(_gather(reader, loaded, live, profile, anchor))
-            if sum(map(len, parts)) <= MAX_KEPT:
-                loaded.answers.keep(key, parts)
-        return _deliver(request, loaded, live, profile, parts)
+            shared, own = _cut(_gather(reader, loaded, live, profile, anchor))
+            loaded.shared.keep((profile.id, group_id, anchor), shared)
+            loaded.answers.keep((live.token_id, profile.id), own)
+        elif own is None:
+            own = _cut(_gather(reader, loaded, live, profile, None))[1]
+            loaded.answers.keep((live.token_id, profile.id), own)
+        return _deliver(request, loaded, live, profile, (shared, own))
 
     def plan_known_pull(self, request: Request, loaded: LoadedState) -> Plan | None:
         """The plan of a pull whose answer was kept, for a token without limits that have to be counted."""
@@ -58,10 +68,11 @@ class Pulls:
             profile = _choose_profile(request, loaded, live)
         except StrongholdError:
             return None  # refused in what may be an old state: asked again, in the newest one
-        parts = loaded.answers.get((live.token_id, profile.id, anchor))
-        if parts is None or live.token.limits.rate is not None or live.token.limits.uses is not None:
+        shared = loaded.shared.get((profile.id, _group_of(live, profile), anchor))
+        own = loaded.answers.get((live.token_id, profile.id))
+        if shared is None or own is None or live.token.limits.rate is not None or live.token.limits.uses is not None:
             return None
-        return _deliver(request, loaded, live, profile, parts)
+        return _deliver(request, loaded, live, profile, (shared, own))
 
     def plan_self(self, _: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
         """GET /v1/self?org=SHA256: the agent's own document, its groups, and the profiles granted to them."""
@@ -93,9 +104,8 @@ class Pulls:
         return live, _anchor_of(request, *parameters)
 
 
-def _deliver(request: Request, loaded: LoadedState, live: LiveToken, profile: Profile, parts: tuple[bytes, bytes]) -> Plan:
+def _deliver(request: Request, loaded: LoadedState, live: LiveToken, profile: Profile, parts: tuple[Parts, Parts]) -> Plan:
     """The plan that puts the share into an answer, if the token still is what it was."""
-    before_share, after_share = parts
     contents = loaded.state.contents[profile.id].document
     document = DocumentReference(kind="contents", id=profile.id, version=contents.version, sha256=contents.sha256)
 
@@ -105,7 +115,7 @@ def _deliver(request: Request, loaded: LoadedState, live: LiveToken, profile: Pr
         if share is None:
             raise Refused("TOKEN_REVOKED", "the token has been revoked")
         writer.use_token(request.org_id, live.token_id, request.now)
-        body = before_share + encode_base64(share).encode("ascii") + after_share
+        body = _join(*parts, encode_base64(share).encode("ascii"))
         return Effect(body=body, head_seq=loaded.state.seq, document=document, code=live.code)
 
     return Plan(head_sha256=loaded.head_sha256, apply=apply, settle=None)
@@ -166,19 +176,24 @@ def _choose_profile(request: Request, loaded: LoadedState, live: LiveToken) -> P
     return readable[0]
 
 
-def _gather(reader: Reader, loaded: LoadedState, live: LiveToken, profile: Profile, anchor: bytes) -> bytes:
-    """The whole answer with an empty share."""
+def _group_of(live: LiveToken, profile: Profile) -> bytes:
+    """The group by which the agent gets the profile's key."""
+    return min(profile.grants.keys() & live.agent.groups)
+
+
+def _gather(reader: Reader, loaded: LoadedState, live: LiveToken, profile: Profile, anchor: bytes | None) -> bytes:
+    """The whole answer with an empty share; without an anchor, one without the org's links and the entries."""
     state = loaded.state
-    group_id = min(set(live.agent.groups) & profile.grants.keys())
+    group_id = _group_of(live, profile)
     members = loaded.tree("members", group_id)
     member = members[live.token_id]
     seal_sha256 = decode_member_leaf(member).sealed_sha256
     wrap_sha256 = profile.grants[group_id].wrap_sha256
-    leaves = loaded.tree("entries", profile.id)
+    leaves: Mapping[bytes, bytes] = loaded.tree("entries", profile.id) if anchor is not None else {}
     hashes = {key: leaf.ciphertext_sha256 for key in leaves if (leaf := decode_entry_leaf(leaves[key])).is_live}
     blobs = require_blobs(reader, state.org_id, {seal_sha256, wrap_sha256, *hashes.values()})
     return PullAnswer(
-        org=org_links(reader, state.org_id, anchor),
+        org=() if anchor is None else org_links(reader, state.org_id, anchor),
         head=state.head.envelope,
         structure=state.structure.envelope,
         agent=_prove(loaded, "agent", live.agent.id),
@@ -198,10 +213,24 @@ def _gather(reader: Reader, loaded: LoadedState, live: LiveToken, profile: Profi
     ).encode()
 
 
-def _split_at_share(body: bytes) -> tuple[bytes, bytes]:
-    """The encoded answer before and after the share. No text before it holds an unescaped quotation mark of its own."""
-    start, member, end = body.partition(_SHARE_MEMBER)
-    return start + member, end
+def _cut(body: bytes) -> tuple[Parts, Parts]:
+    """An encoded answer with an empty share: what all agents of the group get, and the three members of the token's own.
+
+    All texts in an answer are base64 or hex, so none of them holds a member's name in quotation marks.
+    """
+    before, _, rest = body.partition(_AGENT)
+    agent, _, rest = rest.partition(_PROFILE)
+    documents, _, rest = rest.partition(_MEMBER)
+    member, _, rest = rest.partition(_SHARE + _SEAL)
+    seal, _, after = rest.partition(_WRAP)
+    return (before, documents, after), (agent, member, seal)
+
+
+def _join(shared: Parts, own: Parts, share: bytes) -> bytes:
+    """The answer of which these are the parts."""
+    before, documents, after = shared
+    agent, member, seal = own
+    return b"".join((before, _AGENT, agent, _PROFILE, documents, _MEMBER, member, _SHARE, share, _SEAL, seal, _WRAP, after))
 
 
 def require_blobs(reader: Reader, org_id: bytes, hashes: set[bytes]) -> dict[bytes, bytes]:

@@ -21,7 +21,8 @@ from stronghold_server.store.interface import Reader, TokenRow
 MAX_ORGS: Final = 64
 MAX_TOKENS: Final = 4_096
 MAX_ANSWERS: Final = 2_000
-MAX_ANSWER_BYTES: Final = 8 << 20
+MAX_ANSWER_BYTES: Final = 4 << 20
+MAX_KEPT: Final = 1 << 20
 
 
 class LoadedState:
@@ -31,7 +32,8 @@ class LoadedState:
         """``former``: the state before, whose trees of unchanged maps are used further. Makes the large trees at once."""
         self.state = state
         self.head_sha256 = state.head.document.sha256
-        self.answers = Answers()
+        self.answers = Answers()  # of each token, what is its own
+        self.shared = Answers()  # of each profile and group, what all agents get
         self._trees: dict[MapId, SignedMap] = {}
         if former is not None:
             self._trees = former.trees_for(state)
@@ -53,19 +55,24 @@ class LoadedState:
 
 
 class Answers:
-    """Encoded parts of answers, which are the same as long as the state is; bounded by number and bytes."""
+    """Encoded parts of answers, which are the same as long as the state is; bounded by number and bytes.
+
+    Larger answers than ``MAX_KEPT`` are made anew each time instead of being kept.
+    """
 
     def __init__(self) -> None:
-        self._parts: OrderedDict[tuple[bytes, ...], tuple[bytes, bytes]] = OrderedDict()
+        self._parts: OrderedDict[tuple[bytes, ...], tuple[bytes, bytes, bytes]] = OrderedDict()
         self._bytes = 0
         self._door = threading.Lock()
 
-    def get(self, key: tuple[bytes, ...]) -> tuple[bytes, bytes] | None:
+    def get(self, key: tuple[bytes, ...]) -> tuple[bytes, bytes, bytes] | None:
         """What was kept under ``key``."""
         return self._parts.get(key)
 
-    def keep(self, key: tuple[bytes, ...], parts: tuple[bytes, bytes]) -> None:
+    def keep(self, key: tuple[bytes, ...], parts: tuple[bytes, bytes, bytes]) -> None:
         """Keep an answer, and let go of the oldest ones where there are too many."""
+        if sum(map(len, parts)) > MAX_KEPT:
+            return
         with self._door:
             if key in self._parts:
                 return

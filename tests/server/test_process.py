@@ -69,6 +69,16 @@ def processes() -> Iterator[list[Process]]:
         process.end(signal.SIGKILL)
 
 
+def test_server_runs_on_the_fast_event_loop(processes: list[Process], tmp_path: Path) -> None:
+    process = Process("--data-dir", str(tmp_path / "data"), "--port", "0")
+    processes.append(process)
+    process.port()
+    maps = Path(f"/proc/{process.run.pid}/maps")
+    if not maps.exists():
+        pytest.skip("this system does not tell what a process has loaded")
+    assert "uvloop" in maps.read_text("utf-8")
+
+
 def test_first_start_prints_a_setup_code_and_leaves_it_for_the_same_user(tmp_path: Path, processes: list[Process]) -> None:
     process = Process("--data-dir", str(tmp_path / "data"), "--port", "0")
     processes.append(process)

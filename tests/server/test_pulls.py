@@ -82,6 +82,41 @@ def test_pull_delivers_everything_that_verifies_and_opens_one_profile(full: Furn
     assert reply.headers["cache-control"] == "no-store"
 
 
+def test_answers_that_are_put_together_from_kept_parts_are_as_whole_as_the_first(full: Furnished) -> None:
+    first = full.org.get_as_token(full.token, "/v1/pull").body
+    for _ in range(2):
+        body = full.org.get_as_token(full.second_token, "/v1/pull").body
+        answer, other = decode_pull_answer(body), decode_pull_answer(first)
+        assert answer.encode() == body
+        assert answer.share != other.share
+        assert answer.seal != other.seal
+        assert answer.member != other.member
+        assert (answer.org, answer.entries, answer.wrap) == (other.org, other.entries, other.wrap)
+
+
+def test_repeated_pulls_open_no_snapshot_and_follow_a_commit_all_the_same(
+    full: Furnished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, opened = full.org.world.store, []
+    read = store.read
+    monkeypatch.setattr(store, "read", lambda: opened.append(1) or read())
+    bodies = [full.org.get_as_token(full.token, "/v1/pull").body for _ in range(3)]
+    assert bodies[1] == bodies[2] == bodies[0]
+    assert len(opened) == 2  # of the first: who asks, and for what
+    draft = full.org.draft()
+    full.org.put(draft, full.profile, "NEWER", b"x")
+    full.org.apply(draft)
+    assert len(decode_pull_answer(full.org.get_as_token(full.token, "/v1/pull").body).entries) == 3
+
+
+def test_signature_is_verified_where_the_answer_is_in_memory(full: Furnished) -> None:
+    full.org.get_as_token(full.token, "/v1/pull")
+    other = TokenSecret(full.org.tokens[full.second_token].token.secret).auth
+    target = f"/v1/pull?org={full.org.pin.hex()}"
+    reply = full.org.world.send(other, KeyId(kind="t", raw=full.token), "GET", target)
+    assert (reply.status, reply.code) == (401, "SIGNATURE_INVALID")
+
+
 def test_pull_from_an_older_org_document_brings_every_later_link(full: Furnished) -> None:
     org = full.org
     pin = org.pin

@@ -81,6 +81,33 @@ def test_work_that_raises_leaves_nothing_and_keeps_its_neighbours(store: SqliteS
     assert store.status().ready
 
 
+def test_entries_of_one_batch_follow_each_other_and_a_work_that_raises_leaves_no_gap(store: SqliteStore) -> None:
+    gate = threading.Event()
+    store.write(lambda w: gate.wait(5))  # the next three meet in one batch
+
+    def enter(w: Writer, text: bytes) -> int:
+        assert w.append_entry(ORG, lambda index, _: b"%s %d" % (text, index), now=NOW, head_seq=1).root
+        log = w.log_head(ORG)
+        assert log is not None
+        return log.size
+
+    def fail(w: Writer) -> None:
+        enter(w, b"undone")
+        raise ValueError("a fault of this work")
+
+    first = store.write(lambda w: enter(w, b"first"))
+    second = store.write(fail)
+    third = store.write(lambda w: enter(w, b"third"))
+    other = store.write(lambda w: w.append_entry(OTHER_ORG, lambda index, _: b"%d" % index, now=NOW, head_seq=1).index)
+    gate.set()
+    assert (first.result(), third.result(), other.result()) == (1, 2, 0)
+    assert isinstance(second.exception(), ValueError)
+    with store.read() as reader:
+        assert [leaf for _, leaf in reader.log_leaves(ORG, 0, 10)] == [b"first 0", b"third 1"]
+        assert verify_log(reader, ORG).size == 2
+        assert verify_log(reader, OTHER_ORG).size == 1
+
+
 def test_work_reads_what_it_wrote_and_snapshots_do_not_move(store: SqliteStore) -> None:
     with store.read() as reader:
         assert reader.payload(ORG, hash_of(1)) is None

@@ -34,7 +34,7 @@ import apsw
 
 from stronghold_cli.protocol.errors import LocalFileError
 from stronghold_server.folder import make_private, sync_folder
-from stronghold_server.store.interface import Reader, StorageFailed, StoreStatus, Writer
+from stronghold_server.store.interface import LogHead, Reader, StorageFailed, StoreStatus, Writer
 from stronghold_server.store.migrations import migrate, sqlite_migrations
 from stronghold_server.store.sqlite_reading import SqliteReader
 from stronghold_server.store.sqlite_writing import SqliteWriter
@@ -257,9 +257,11 @@ class SqliteStore:
             return
         except apsw.Error as error:
             raise _Poisoned from error
+        log_heads: dict[bytes, LogHead] = {}
         for job in batch:
-            self._perform(job)
+            log_heads = self._perform(job, log_heads)
         try:
+            SqliteWriter(self._writer, log_heads).keep_log_heads()
             self._writer.execute(COMMIT_BATCH)
         except apsw.Error as error:
             raise _Poisoned from error
@@ -270,14 +272,15 @@ class SqliteStore:
             else:
                 job.resolve()
 
-    def _perform(self, job: _Job) -> None:
-        """Run one work in its savepoint; only a fault of the storage leaves this function."""
+    def _perform(self, job: _Job, log_heads: dict[bytes, LogHead]) -> dict[bytes, LogHead]:
+        """Run one work in its savepoint; the heads of logs after it. Only a fault of the storage leaves this function."""
         try:
             self._writer.execute(BEGIN_WORK)
-            writer = SqliteWriter(self._writer)
+            writer = SqliteWriter(self._writer, log_heads)
             try:
                 job.result = job.work(writer)
                 job.erases = writer.erases
+                log_heads = writer.grown
             except _FAULTS:
                 raise
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
@@ -286,6 +289,7 @@ class SqliteStore:
             self._writer.execute(KEEP_WORK)
         except apsw.Error as error:
             raise _Poisoned from error
+        return log_heads
 
     def _erase(self) -> None:
         """Empty the write-ahead log; resolve the works that wait for it, and those that waited long enough."""

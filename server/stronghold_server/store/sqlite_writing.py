@@ -19,6 +19,7 @@ from stronghold_server.store.interface import (
     NO_HEAD,
     CounterKind,
     LogEntry,
+    LogHead,
     Side,
     SignedKind,
     SignedRow,
@@ -105,11 +106,16 @@ _TAKEN: Final = frozenset({apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT
 
 
 class SqliteWriter(SqliteReader):
-    """``interface.Writer`` for one work; ``erases`` says whether the write-ahead log has to be emptied after it."""
+    """``interface.Writer`` for one work; ``erases`` says whether the write-ahead log has to be emptied after it.
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    ``log_heads`` are those of the logs that earlier works of the same transaction grew: they are read and written once for
+    all of them. ``grown`` are those after this work; whoever keeps the work adds them, and ends with ``keep_log_heads``.
+    """
+
+    def __init__(self, connection: apsw.Connection, log_heads: Mapping[bytes, LogHead] | None = None) -> None:
         super().__init__(connection)
         self.erases = False
+        self.grown: dict[bytes, LogHead] = dict(log_heads or {})
 
     def _change(self, statement: str, *values: Any) -> int:
         """Run a statement; how many rows it changed."""
@@ -243,6 +249,9 @@ class SqliteWriter(SqliteReader):
     def purge_nonces(self, before: int, limit: int) -> int:
         return self._change(PURGE_NONCES, before, limit)
 
+    def log_head(self, org_id: bytes) -> LogHead | None:
+        return self.grown.get(org_id) or super().log_head(org_id)
+
     def append_entry(
         self,
         org_id: bytes,
@@ -261,11 +270,10 @@ class SqliteWriter(SqliteReader):
         leaf = make_leaf(index, server_time)
         head, nodes = grow(former, leaf, server_time=server_time, head_seq=head_seq)
         self._change(ADD_LOG_LEAF, org_id, index, leaf)
-        for level, position, node in nodes:
-            self._change(ADD_LOG_NODE, org_id, level, position, node)
+        self._connection.executemany(ADD_LOG_NODE, [(org_id, *node) for node in nodes])
         if side is not None:
             self._change(ADD_LOG_SIDE, org_id, index, server_time, side.salt, side.address, side.user_agent)
-        self._change(ADVANCE_LOG, head.size, head.root, b"".join(head.peaks), server_time, head_seq, org_id)
+        self.grown[org_id] = head
         return LogEntry(index=index, server_time=server_time, leaf=leaf, size=head.size, root=head.root)
 
     def prune_sides(self, org_id: bytes, before: int, limit: int) -> int:
@@ -276,6 +284,11 @@ class SqliteWriter(SqliteReader):
             raise ValueError("a counter of an unknown kind would let the table grow")
         for kind, count in counts.items():
             self._change(ADD_COUNT, kind, count, now)
+
+    def keep_log_heads(self) -> None:
+        """Write the heads of the logs that grew: the last step of a transaction."""
+        for org_id, head in self.grown.items():
+            self._change(ADVANCE_LOG, head.size, head.root, b"".join(head.peaks), head.server_time, head.head_seq, org_id)
 
     def _erase(self, statement: str, *values: Any) -> int:
         """Run a statement that takes bytes away which must not stay in a file; how many rows it changed."""
