@@ -53,7 +53,7 @@ P50_MILLISECONDS = 2.0
 LARGE_OVER_SMALL = 1.2
 REST_MIB = 80
 MIB_PER_10_000 = 40
-_AGENTS_PER_COMMIT = 2500
+_AGENTS_PER_COMMIT = 1000
 _LISTENING = re.compile(r"listening on (http://\S+)")
 _SETUP_CODE = re.compile(r"setup code for the first org: (\S+)")
 
