@@ -30,7 +30,7 @@ NONCE_BYTES = 12
 TAG_BYTES = 16
 MIN_SECRET = 64
 MAX_SECRET = 1_081_344  # what the largest name, value and note are padded to (secrets.py)
-_OVERHEAD = len(SUITE) + NONCE_BYTES + TAG_BYTES
+OVERHEAD = len(SUITE) + NONCE_BYTES + TAG_BYTES
 
 # The least and the greatest number of plaintext bytes of each kind. A kind that is not in the table does not exist.
 _PLAINTEXT_BYTES = {
@@ -56,7 +56,7 @@ def make_box(key: bytes, kind: str, ctx: Context, plaintext: bytes, random: Call
 
 def open_box(key: bytes, kind: str, ctx: Context, blob: bytes) -> bytes:
     """The plaintext of ``blob``, or ``IntegrityError``: wrong key, kind, ctx, version, suite or size, or a changed byte."""
-    _check_size(kind, len(blob) - _OVERHEAD)
+    _check_size(kind, len(blob) - OVERHEAD)
     if blob[:2] != SUITE:
         raise MalformedError(f"a box ({kind}) is not of version 1 and suite 1")
     nonce = blob[2 : 2 + NONCE_BYTES]
