@@ -1,7 +1,7 @@
 """A large profile through the real program: pushed, pulled, as times, ratios and peak memory (`bench/README.md`).
 
-A server of its own on a loopback port, a profile of N secrets (10,000 unless told) with values of 30 to 60 characters, pushed
-by ``env push`` and pulled by ``env pull``, which stands beside a bare interpreter and a pull of 50 secrets, interleaved.
+A server of its own on a loopback port, a profile of N secrets (10,000 unless told) with values of 30 to 60 characters,
+pushed by ``env push`` and pulled by ``env pull``, which stands beside a bare interpreter and a pull of 50 secrets, interleaved.
 
 Usage: python bench/large.py [--secrets N] [--rounds N] [--check]
 """
@@ -80,15 +80,15 @@ def server(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
         process.wait(10)
 
 
-def run(environment: dict[str, str], *words: str) -> tuple[bytes, float, int]:
-    """Stdout, seconds, and the peak memory in KiB of a command that must succeed."""
+def run(environment: dict[str, str], *words: str) -> tuple[bytes, float]:
+    """Stdout and seconds of a command that must succeed."""
     start = time.perf_counter()
     process = subprocess.Popen([*CLI, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate()
     took = time.perf_counter() - start
     if process.returncode:
         raise SystemExit(f"stronghold {' '.join(words)}: {err.decode()}")
-    return out, took, 0
+    return out, took
 
 
 def peak_of(environment: dict[str, str], *words: str) -> int:
@@ -137,7 +137,7 @@ def measure(environment: dict[str, str], arguments: argparse.Namespace) -> tuple
         subprocess.run([sys.executable, "-c", "pass"], env=environment, check=True)
         times["bare"].append(time.perf_counter() - start)
         for name, command in words.items():
-            out, took, _ = run(environment, *command)
+            out, took = run(environment, *command)
             times[name].append(took)
             expected = FEW if name == "few" else arguments.secrets
             if out.count(b"SECRET_") != expected:

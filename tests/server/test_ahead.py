@@ -15,8 +15,8 @@ from stronghold_server.commits import MAX_BLOB
 from stronghold_server.housekeeping import UNNAMED_SECONDS
 from tests.server.furnished import Furnished
 from tests.server.refusing import add_editor, assert_refused
-from tests.server.test_housekeeping import housekeeping
 from tests.server.support import Person, Reply, TestOrg, World
+from tests.server.test_housekeeping import housekeeping
 
 
 def send_ahead(org: TestOrg, blobs: list[bytes], person: Person | None = None) -> Reply:
