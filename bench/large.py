@@ -1,7 +1,8 @@
 """A large profile through the real program: pushed, pulled, as times, ratios and peak memory (`bench/README.md`).
 
 A server of its own on a loopback port, a profile of N secrets (10,000 unless told) with values of 30 to 60 characters,
-pushed by ``env push`` and pulled by ``env pull``, which stands beside a bare interpreter and a pull of 50 secrets, interleaved.
+pushed by ``env push`` and pulled by ``env pull``, which stands beside a bare interpreter and a pull of 50 secrets,
+interleaved.
 
 Usage: python bench/large.py [--secrets N] [--rounds N] [--check]
 """
