@@ -12,7 +12,7 @@ help:
 	@echo "make check    formatting, lint, types, import directions"
 	@echo "make format   write the formatting"
 	@echo "make bench    the table of ratios"
-	@echo "make soak     the property tests with many more examples"
+	@echo "make soak     the property tests with many more examples, and a profile of 10,000 secrets"
 	@echo "make lock     remake requirements/ (ARGS=--upgrade for newer versions)"
 	@echo "make venv     only .venv, with the tools"
 	@echo "make clean    remove what was made, .venv too"
@@ -48,6 +48,7 @@ bench: .venv/.server
 
 soak: .venv/.dev
 	$(BIN)/python -m pytest -n $(JOBS) -o session_timeout=36000 --timeout 1800 --hypothesis-profile soak tests/properties $(ARGS)
+	$(BIN)/python bench/large.py --rounds 3 --check
 
 lock:
 	.ci/lock $(ARGS)

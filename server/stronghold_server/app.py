@@ -25,6 +25,7 @@ from stronghold_cli.protocol.documents.org import LogKey as DocumentLogKey
 from stronghold_cli.protocol.encoding import decode_hex, encode_json
 from stronghold_cli.protocol.errors import MalformedError, Refused, StrongholdError
 from stronghold_cli.protocol.messages import encode_error, encode_setup
+from stronghold_server.ahead import Ahead
 from stronghold_server.commits import Commits
 from stronghold_server.counts import Counts, Times
 from stronghold_server.deliveries import Deliveries
@@ -98,9 +99,12 @@ class _Server:
         self._names = tuple(split_name(name) for name in settings.authorities)
         self._founding = Founding(self._log_key, lambda code: forget_setup_code(settings.data_dir, code))
         self._housekeeping = Housekeeping(tools)
-        commits, pulls = Commits(self._log_key), Pulls()
+        commits, pulls, ahead = Commits(self._log_key), Pulls(), Ahead(settings.max_ahead_bytes)
+        self._body_limits = {"commit": settings.max_commit_bytes, "blobs": settings.max_part_bytes}
         self._verbs = {
             "commit": _verb("commit", "o", plan_write=commits.plan),
+            "blobs": _verb("blobs", "o", plan_write=ahead.plan_send),
+            "blobs-ahead": _verb("blobs-ahead", "o", ahead.plan_list),
             "sync": _verb("sync", "o", plan_sync),
             "keys": _verb("keys", "o", plan_keys),
             "sealing-keys": _verb("sealing-keys", "o", plan_sealing_keys),
@@ -170,7 +174,7 @@ class _Server:
         parameters: Mapping[str, str] = scope.get("path_params", {})
         org_id = _path_id(parameters, "org", _ORG_BYTES)
         subject = _path_id(parameters, "profile", _ID_BYTES)
-        limit = self._settings.max_commit_bytes if route.kind == "commit" else self._settings.max_body_bytes
+        limit = self._body_limits.get(route.kind, self._settings.max_body_bytes)
         body = await read_body(receive, limit if route.method == "POST" else 0)
         received = read_request(scope, body, self._names, correlation_id)
         if route.kind == "genesis":

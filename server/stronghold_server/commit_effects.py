@@ -21,12 +21,14 @@ from stronghold_server.store.interface import TokenEnd, Writer
 
 
 class Approved(Record):
-    """A commit that passed every check. ``blobs``: those in its body by hash."""
+    """A commit that passed every check. ``blobs``: those in its body by hash; ``ahead``: those its author sent before."""
 
     before: OrgState | None
     after: OrgState
+    author: bytes
     commit: Commit
     blobs: Mapping[bytes, bytes]
+    ahead: frozenset[bytes]
     blob_changes: BlobChanges
 
     def __repr__(self) -> str:
@@ -106,6 +108,7 @@ def _write_blobs(writer: Writer, approved: Approved, now: int) -> None:
         for _ in range(count):
             if not writer.name_blob(org_id, sha256):
                 raise Refused("CONFLICT", "a blob that the commit names is gone from the server")
+    writer.forget_sent_ahead(org_id, approved.author, approved.ahead)
     for sha256, count in changes.dropped.items():
         for _ in range(count):
             writer.drop_blob_reference(org_id, sha256)

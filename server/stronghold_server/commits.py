@@ -13,6 +13,7 @@ Everything refused under 3 and 4 is ``COMMIT_REFUSED`` with the rule's sentence.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from stronghold_cli.protocol.audit import DocumentReference
@@ -79,7 +80,7 @@ class Commits:
         with tools.store.read() as reader:
             if (row := reader.head(request.org_id)) is None or row.sha256 != loaded.head_sha256:
                 raise StateMoved
-            approved = approve(reader, before, after, commit)
+            approved = approve(reader, before, after, commit, author)
         return commit_plan(tools, loaded, approved, request.now)
 
     def _check_log_keys(self, before: OrgState, after: OrgState) -> None:
@@ -153,26 +154,33 @@ def check_nothing_spare(before: OrgState | None, after: OrgState, changes: Chang
         raise CommitRefused("the id of a secret is not 16 bytes")
 
 
-def approve(reader: Reader, before: OrgState | None, after: OrgState, commit: Commit) -> Approved:
+def approve(reader: Reader, before: OrgState | None, after: OrgState, commit: Commit, author: bytes) -> Approved:
     """Check what only the server can know, and derive what is to be written; raises ``CommitRefused``."""
     _check_new_ids(reader, before, after)
     _check_shares(before, after, commit.shares)
     bodies = {digest(blob): blob for blob in commit.blobs}
     if len(bodies) != len(commit.blobs) or any(len(blob) > MAX_BLOB for blob in commit.blobs):
         raise CommitRefused("a blob stands twice in the commit, or is too large")
-    lengths = {sha256: len(blob) for sha256, blob in bodies.items()}
-    _check_ciphertexts_come(before, after, bodies)
+    # What the author sent ahead is theirs to name, and nobody else's.
+    ciphertexts = new_ciphertexts(before, after)
+    lengths = reader.sent_ahead(after.org_id, author, ciphertexts - bodies.keys())
+    lengths.update((sha256, len(blob)) for sha256, blob in bodies.items())
+    if not ciphertexts <= lengths.keys():
+        raise CommitRefused("an entry names a ciphertext that is not in the commit")
     changes = derive(
         before,
         after,
         lambda profile_id: decode_kept(reader.leaves(after.org_id, kept_map_key(profile_id))),
         lengths,
     )
-    _check_blobs_new(reader, after, changes, bodies)
-    _check_sealing_keys(after, bodies)
+    ahead = reader.sent_ahead(after.org_id, author, changes.added.keys() - bodies.keys()).keys()
+    _check_blobs_new(reader, after, changes, bodies.keys(), ahead)
+    _check_sealing_keys(reader, after, bodies, ahead)
     _check_old_keys(after, changes)
     _check_sizes(reader, after, changes)
-    return Approved(before=before, after=after, commit=commit, blobs=bodies, blob_changes=changes)
+    return Approved(
+        before=before, after=after, author=author, commit=commit, blobs=bodies, ahead=frozenset(ahead), blob_changes=changes
+    )
 
 
 def commit_plan(tools: Tools, loaded: LoadedState, approved: Approved, now: int) -> Plan:
@@ -237,31 +245,31 @@ def _tokens(state: OrgState) -> dict[bytes, tuple[Agent, Token]]:
     return {token_id: (agent, token) for agent in state.agents.values() for token_id, token in agent.tokens.items()}
 
 
-def _check_ciphertexts_come(before: OrgState | None, after: OrgState, bodies: Mapping[bytes, bytes]) -> None:
-    if not new_ciphertexts(before, after) <= bodies.keys():
-        raise CommitRefused("an entry names a ciphertext that is not in the commit")
-
-
-def _check_blobs_new(reader: Reader, after: OrgState, changes: BlobChanges, bodies: Mapping[bytes, bytes]) -> None:
-    """Whatever a commit newly names comes with it, once, and is nowhere else.
+def _check_blobs_new(
+    reader: Reader, after: OrgState, changes: BlobChanges, carried: AbstractSet[bytes], ahead: AbstractSet[bytes]
+) -> None:
+    """Whatever a commit newly names comes with it or was sent ahead by its author, once, and is named nowhere else.
 
     All leaves are known to all operators. Whoever could name a blob that is there already would read what they may not
     (another profile's ciphertext, under a profile of their own), and would keep it from being deleted.
     """
     added = changes.added
-    if not added.keys() <= bodies.keys():
+    if not added.keys() <= carried | ahead:
         raise CommitRefused("a commit newly names a blob that it does not carry")
-    if not bodies.keys() <= added.keys() | changes.boxes:
+    if not carried <= added.keys() | changes.boxes:
         raise CommitRefused("a commit carries a blob that it does not newly name")
-    if any(count > 1 for count in added.values()) or reader.blobs(after.org_id, added.keys()):
+    if any(count > 1 for count in added.values()) or reader.named_blobs(after.org_id, added.keys()):
         raise CommitRefused("a commit names a blob that is not new")
 
 
-def _check_sealing_keys(after: OrgState, bodies: Mapping[bytes, bytes]) -> None:
+def _check_sealing_keys(reader: Reader, after: OrgState, bodies: Mapping[bytes, bytes], ahead: AbstractSet[bytes]) -> None:
     """Public sealing keys are refused where they are imported (rule R5), and so before anybody could seal to one."""
+    named = sealing_keys(after)
     try:
-        for sha256 in sealing_keys(after) & bodies.keys():
+        for sha256 in named & bodies.keys():
             check_sealing_key(bodies[sha256])
+        for blob in reader.blobs(after.org_id, named & ahead).values():
+            check_sealing_key(blob)
     except MalformedError as error:
         raise CommitRefused(error.message) from error
 

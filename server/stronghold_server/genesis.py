@@ -75,7 +75,7 @@ class Founding:
         verify(signature, state.org.document.operators[signature.key_id.raw].request, now)
         self._check_log_keys(state)
         with tools.store.read() as reader:
-            approved = approve(reader, None, state, genesis.commit)
+            approved = approve(reader, None, state, genesis.commit, signature.key_id.raw)
 
         def work(writer: Writer) -> None:
             _write(tools, writer, genesis, approved, received, signature, now)

@@ -28,8 +28,8 @@ PINNED_UVICORN: Final = "0.54"
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1 << 20
 MIN_BYTES_PER_SECOND: Final = 256
-# The one route with large bodies; whatever stands before it is the base path.
-_COMMIT: Final = re.compile(rb"(?:/[^?]*)?/v1/orgs/[0-9a-f]{64}/commits(?:\?.*)?")
+# The two routes with large bodies; whatever stands before them is the base path.
+_LARGE: Final = re.compile(rb"(?:/[^?]*)?/v1/orgs/[0-9a-f]{64}/(commits|blobs)(?:\?.*)?")
 _HEADER_LINE_EXTRA: Final = 4  # ": " and the line end
 _CLIENT_FAULT_HEADERS: Final = "Content-Type: application/json\r\nStronghold-Protocol: 1\r\nConnection: close\r\n"
 _PHRASES: Final = {
@@ -51,6 +51,7 @@ class Limits(Record):
     max_headers: int
     max_body_bytes: int
     max_commit_bytes: int
+    max_part_bytes: int
     max_memory_bytes: int
     max_connections: int
     receive_seconds: float
@@ -167,8 +168,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._fed_head_bytes = 0
         if self.parser.should_upgrade():
             self._stop(_Refusal(400, "REQUEST_MALFORMED", "The server speaks HTTP/1.1 and nothing else."))
-        commit = self.parser.get_method() == b"POST" and _COMMIT.fullmatch(self.url) is not None
-        self._body_limit = self.limits.max_commit_bytes if commit else self.limits.max_body_bytes
+        large = _LARGE.fullmatch(self.url) if self.parser.get_method() == b"POST" else None
+        self._body_limit = self.limits.max_body_bytes
+        if large is not None:
+            self._body_limit = self.limits.max_commit_bytes if large[1] == b"commits" else self.limits.max_part_bytes
         for name, value in self.headers:
             if name == b"content-length" and int(value) > self._body_limit:  # the parser took digits only
                 self._stop(_body_too_large(self._body_limit))

@@ -79,6 +79,7 @@ class Housekeeping:
         with self._tools.store.read() as reader:
             org_ids = reader.org_ids()
         for org_id in org_ids:
+            await self._write(lambda writer: writer.sweep_sent_ahead(org_id, now - UNNAMED_SECONDS, _BATCH))  # noqa: B023
             await self._write(lambda writer: writer.sweep_blobs(org_id, now - UNNAMED_SECONDS, _BATCH))  # noqa: B023
 
     async def expire_tokens(self) -> None:

@@ -98,6 +98,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
         }
     ),
     "Commit": _object({"changes": _ref("Changes"), "blobs": _list(_ref("Bytes")), "shares": _by_id(_ref("Bytes"))}),
+    "Blobs": _object({"blobs": {**_list(_ref("Bytes")), "minItems": 1, "uniqueItems": True}}),
+    "Ahead": _object({"hashes": _list(_ref("Hash"))}),
     "Genesis": _object(
         {
             "setup_code": {"type": "string", "maxLength": 200},

@@ -80,6 +80,14 @@ ROUTES: Final = (
         method="POST", roles=("admin", "editor"), body="Commit",
     ),
     _route(
+        "blobs", f"{ORG}/blobs", "o", "Ahead", "Send blobs ahead of the commit that will name them",
+        method="POST", roles=("admin", "editor"), body="Blobs",
+    ),
+    _route(
+        "blobs-ahead", f"{ORG}/blobs", "o", "Ahead", "Which blobs this operator has sent ahead, and no commit has named yet",
+        roles=("admin", "editor"),
+    ),
+    _route(
         "sync", f"{ORG}/sync", "o", "Sync", "All changes since a head",
         roles=("admin", "editor", "reader", "auditor"),
         parameters=(

@@ -57,6 +57,8 @@ class Settings(Record):
     max_headers: int
     max_body_bytes: int
     max_commit_bytes: int
+    max_part_bytes: int
+    max_ahead_bytes: int
     max_memory_bytes: int
     max_connections: int
     receive_seconds: int
@@ -196,6 +198,20 @@ FIELDS: Final = (
         _between(65536, 1024 * _MIB),
         str(128 * _MIB),
         "Longest body of a commit",
+    ),
+    _field(
+        "max_part_bytes",
+        "STRONGHOLD_MAX_PART_BYTES",
+        _between(4 * _MIB, 64 * _MIB),
+        str(8 * _MIB),
+        "Longest body of a request that sends blobs ahead of their commit; the client sends parts of 4 MiB",
+    ),
+    _field(
+        "max_ahead_bytes",
+        "STRONGHOLD_MAX_AHEAD_BYTES",
+        _between(4096, 65536 * _MIB),
+        str(256 * _MIB),
+        "Most bytes that an operator may have sent ahead without a commit that names them; an org four times as many",
     ),
     _field(
         "max_memory_bytes",

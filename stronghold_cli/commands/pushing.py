@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from stronghold_cli.commands.progress import ProgressBar
 from stronghold_cli.output import confirm, emit_json, say, settings
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.names import caseless, require_name
@@ -29,7 +30,9 @@ def push_values(vault: Vault, wanted: str, values: Mapping[str, bytes], *, prune
     if not confirm(_question(difference, profile, wanted), yes):
         say("Nothing was changed.")
         return
-    vault.commit(lambda draft: _write(vault, draft, wanted, values, prune))
+    with ProgressBar() as bar:
+        vault.progress = bar
+        vault.commit(lambda draft: _write(vault, draft, wanted, values, prune))
     say(f"Wrote {len(difference.added) + len(difference.changed)} secrets to {wanted!r}.")
 
 
@@ -39,7 +42,7 @@ def _write(vault: Vault, draft: Draft, wanted: str, values: Mapping[str, bytes],
     known: dict[str, StoredSecret] = {} if profile is None else read_secrets(vault, profile)
     if profile is None:
         profile = create_profile(draft, wanted)
-    return write_secrets(draft, profile, known, values, prune=prune)
+    return write_secrets(draft, profile, known, values, prune=prune, progress=vault.progress)
 
 
 def _existing(profiles: Mapping[bytes, Profile], wanted: str) -> Profile | None:

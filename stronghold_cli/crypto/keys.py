@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from stronghold_cli.crypto.box import Context, make_box, open_box
+from stronghold_cli.crypto.box import BoxFamily, Context, make_box, open_box
 from stronghold_cli.crypto.kdf import kcv, kdf
 from stronghold_cli.crypto.secrets import Secret, decode_secret
 from stronghold_cli.protocol.encoding import digest, tlv
@@ -193,22 +193,23 @@ class GroupKey:
 class ProfileKey:
     """PK, 32 random bytes of a profile's epoch: boxes its secrets, and the keys of its older epochs."""
 
-    __slots__ = ("epoch", "kcv", "org_id", "profile_id", "raw")
+    __slots__ = ("_secrets", "epoch", "kcv", "org_id", "profile_id", "raw")
 
     def __init__(self, raw: bytes, org_id: bytes, profile_id: bytes, epoch: int) -> None:
         self.raw = raw
         self.org_id = org_id
         self.profile_id = profile_id
         self.epoch = epoch
+        self._secrets = BoxFamily(raw, "secret", (org_id, profile_id, epoch))
         self.kcv = kcv(raw, "profile", org_id, profile_id, epoch)
 
     def seal_secret(self, secret_id: bytes, version: int, secret: Secret, random: Callable[[int], bytes]) -> bytes:
         """Box one version of a secret, padded; a value or note that is too large raises ``UsageError``."""
-        return make_box(self.raw, "secret", self._secret_ctx(secret_id, version), secret.encode(), random)
+        return self._secrets.make(_secret_place(secret_id, version), secret.encode(), random)
 
     def open_secret(self, secret_id: bytes, version: int, blob: bytes) -> Secret:
         """The secret in ``blob`` (its name still to be judged by the reader), or ``IntegrityError``."""
-        return decode_secret(open_box(self.raw, "secret", self._secret_ctx(secret_id, version), blob))
+        return decode_secret(self._secrets.open(_secret_place(secret_id, version), blob))
 
     def wrap_old(self, old: ProfileKey, random: Callable[[int], bytes]) -> bytes:
         """Box an older key of the same profile under this one, for the history; another's raises ``IntegrityError``."""
@@ -219,9 +220,6 @@ class ProfileKey:
         """The key of ``old_epoch`` in ``blob``, checked against the ``kcv`` in its old-keys leaf, or ``IntegrityError``."""
         raw = open_box(self.raw, "profile-key-old", self._old_ctx(old_epoch), blob)
         return _committed(ProfileKey(raw, self.org_id, self.profile_id, old_epoch), kcv)
-
-    def _secret_ctx(self, secret_id: bytes, version: int) -> Context:
-        return (self.org_id, self.profile_id, self.epoch, secret_id, version)
 
     def _old_ctx(self, old_epoch: int) -> Context:
         return (self.org_id, self.profile_id, old_epoch, self.epoch)
@@ -253,6 +251,11 @@ def _committed(key: _Key, expected: bytes) -> _Key:
     if key.kcv != expected:
         raise IntegrityError("a key is not the one that the signed document commits to", evidence={"key": repr(key)})
     return key
+
+
+def _secret_place(secret_id: bytes, version: int) -> bytes:
+    """TLV(secret_id, version), written out: the end of the ctx of a secret's box."""
+    return b"%b%b%b%b" % (len(secret_id).to_bytes(4, "big"), secret_id, b"\0\0\0\x08", version.to_bytes(8, "big"))
 
 
 def _require_same(what: str, own: tuple[bytes, ...], given: tuple[bytes, ...]) -> None:

@@ -14,6 +14,7 @@ from stronghold_cli.protocol.record import Record
 
 _LENGTH_BYTES = 4
 _AUTHOR_BYTES = 16
+_TIME_BYTES = 8
 _SMALL_SIZES = (64, 128, 256, 512, 1024)
 
 
@@ -35,6 +36,12 @@ class Secret(Record):
 
     def __repr__(self) -> str:
         return f"Secret(by {self.author.hex()}, time={self.time})"
+
+
+def encoded_length(name: str, value: bytes, note: bytes) -> int:
+    """How many bytes ``Secret.encode`` gives for these parts; the others have one size."""
+    parts = len(name.encode()) + len(value) + len(note) + _AUTHOR_BYTES + _TIME_BYTES
+    return padded_length(_LENGTH_BYTES + 5 * _LENGTH_BYTES + parts)
 
 
 def decode_secret(padded: bytes) -> Secret:

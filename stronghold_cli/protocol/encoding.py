@@ -47,15 +47,14 @@ def tlv(*parts: bytes | str | int) -> bytes:
 def split_tlv(data: bytes, count: int) -> tuple[bytes, ...]:
     """Return exactly ``count`` parts of a TLV; anything missing or left over raises ``MalformedError``."""
     parts = []
-    position = 0
+    size, end = len(data), 0
     for _ in range(count):
-        start = position + 4
-        end = start + int.from_bytes(data[position:start], "big")
-        if start > len(data) or end > len(data):
+        start = end + 4
+        end = start + int.from_bytes(data[end:start], "big")
+        if end > size:  # a length that is itself cut off ends beyond as well
             raise MalformedError("a length-prefixed record is cut off")
         parts.append(data[start:end])
-        position = end
-    if position != len(data):
+    if end != size:
         raise MalformedError("a length-prefixed record has trailing bytes")
     return tuple(parts)
 

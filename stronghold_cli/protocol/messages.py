@@ -240,6 +240,28 @@ def decode_sealing_keys(body: bytes) -> tuple[bytes, ...]:
     return tuple(_blob(value) for value in members.items("keys", _MANY))
 
 
+def encode_blobs(blobs: Iterable[bytes]) -> bytes:
+    """The body that sends blobs ahead of the commit that will name them."""
+    return encode_json({"blobs": [encode_base64(blob) for blob in blobs]})
+
+
+def decode_blobs(body: bytes) -> tuple[bytes, ...]:
+    """Parse blobs that are sent ahead."""
+    members = Members(decode_json(body, MAX_BODY), "blobs", ("blobs",))
+    return tuple(_blob(value) for value in members.items("blobs", _MANY))
+
+
+def encode_ahead(hashes: Iterable[bytes]) -> bytes:
+    """The answer that says which blobs of the asking operator are there, unnamed, by hash."""
+    return encode_json({"hashes": [sha256.hex() for sha256 in hashes]})
+
+
+def decode_ahead(body: bytes) -> frozenset[bytes]:
+    """Parse the hashes of the blobs that were sent ahead."""
+    members = Members(decode_json(body, MAX_BODY), "blobs ahead", ("hashes",))
+    return frozenset(decode_hex(_text(value), 32) for value in members.items("hashes", _MANY))
+
+
 def encode_audit(leaves: tuple[bytes, ...], size: int) -> bytes:
     """A page of the audit log: exact leaf bytes, and the log's size."""
     return encode_json({"leaves": [encode_base64(leaf) for leaf in leaves], "size": size})

@@ -12,6 +12,7 @@ from typing import TypeVar
 from stronghold_cli.protocol.errors import Conflict, IntegrityError, Refused, StrongholdError
 from stronghold_cli.protocol.messages import Commit, decode_committed
 from stronghold_cli.protocol.state import OrgState
+from stronghold_cli.vault.ahead import Progress, send_ahead, silent
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.keyring import Keyring
 from stronghold_cli.vault.operator import Operator
@@ -31,6 +32,7 @@ class Vault:
         self.replica = Replica(operator)
         self.state: OrgState = self.replica.sync()
         self.keys = Keyring(operator, self.state)
+        self.progress: Progress = silent
 
     def commit(self, act: Callable[[Draft], T]) -> T:
         """Carry out ``act`` as one commit and return what it returned; an act that changes nothing sends nothing."""
@@ -41,6 +43,7 @@ class Vault:
             if draft.is_empty:
                 return result
             commit, after = draft.finish()
+            commit = send_ahead(self.operator, commit, self.progress)
             sent.append((after.head.document.sha256, result))
             if self._send(commit, after):
                 return result

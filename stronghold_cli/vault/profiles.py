@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from stronghold_cli.crypto.box import OVERHEAD
 from stronghold_cli.crypto.keys import ProfileKey
-from stronghold_cli.crypto.secrets import Secret
+from stronghold_cli.crypto.secrets import Secret, encoded_length
 from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import digest
@@ -22,6 +23,7 @@ from stronghold_cli.protocol.names import (
 )
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.signed_map import map_root
+from stronghold_cli.vault.ahead import Progress, silent
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import create_group, grant
@@ -29,6 +31,7 @@ from stronghold_cli.vault.lookup import require_free, still_there
 
 _KEY = 32
 _ATTEMPTS = 8
+_PROGRESS_STEP = 100
 
 
 class StoredSecret(Record):
@@ -140,14 +143,18 @@ def write_secrets(
     *,
     notes: Mapping[str, bytes] | None = None,
     prune: bool = False,
+    progress: Progress = silent,
 ) -> Difference:
     """Set the values that differ (and, with ``prune``, delete what is not among them); unchanged ones keep their version."""
     difference = compare(known, values, prune=prune)
     notes = notes or {}
     renewed = [name for name in difference.unchanged if name in notes and known[name].secret.note != notes[name]]
-    _check_limits(profile, known, difference, values)
+    _check_limits(profile, known, difference, values, notes)
     key = draft.keys.profile(profile.id)
-    for name in (*difference.added, *difference.changed, *renewed):
+    written = (*difference.added, *difference.changed, *renewed)
+    for number, name in enumerate(written):
+        if number % _PROGRESS_STEP == 0:
+            progress("Encrypting", number, len(written))
         stored = known.get(name)
         secret = Secret(
             name=require_secret_name(name),
@@ -189,11 +196,24 @@ def _require_free_group(draft: Draft, name: str) -> None:
 
 
 def _check_limits(
-    profile: Profile, known: Mapping[str, StoredSecret], difference: Difference, values: Mapping[str, bytes]
+    profile: Profile,
+    known: Mapping[str, StoredSecret],
+    difference: Difference,
+    values: Mapping[str, bytes],
+    notes: Mapping[str, bytes],
 ) -> None:
+    """Refuse here what the server would refuse: too many secrets, or too many bytes of ciphertext."""
     after = len(known) + len(difference.added) - len(difference.removed)
     if after > MAX_SECRETS:
         raise UsageError(f"The profile {profile.name!r} would hold {after} secrets; {MAX_SECRETS} is the limit.")
-    size = sum(len(value) for value in values.values())
+    standing = {name: (stored.secret.value, stored.secret.note) for name, stored in known.items()}
+    then = {
+        name: (values[name] if name in values else standing[name][0], notes.get(name, standing.get(name, (b"", b""))[1]))
+        for name in (standing.keys() | values.keys()) - set(difference.removed)
+    }
+    size = sum(OVERHEAD + encoded_length(name, value, note) for name, (value, note) in then.items())
     if size > MAX_CIPHERTEXT:
-        raise UsageError(f"The values have {size} bytes together; a profile holds at most {MAX_CIPHERTEXT}.")
+        raise UsageError(
+            f"The profile {profile.name!r} would hold {size} bytes when encrypted; {MAX_CIPHERTEXT} is the limit.",
+            hint="Keep large files elsewhere and their key here.",
+        )

@@ -23,6 +23,7 @@ LIMITS = Limits(
     max_headers=20,
     max_body_bytes=2000,
     max_commit_bytes=200_000,
+    max_part_bytes=50_000,
     max_memory_bytes=300_000,
     max_connections=12,
     receive_seconds=0.4,

@@ -10,6 +10,7 @@ import pytest
 
 from stronghold_cli.crypto.keys import TokenSecret
 from stronghold_cli.protocol.keys import SigningKey
+from stronghold_cli.protocol.messages import encode_blobs
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.requests import KeyId
 from stronghold_server.routes import ROUTES
@@ -35,6 +36,8 @@ TABLE = {
     # The org exists: what is left of this route is that its first operator may repeat the very same request.
     "genesis": (_NOT_SIGNED, *_AGENTS, "CONFLICT", "CONFLICT", "CONFLICT", "CONFLICT", _STRANGER),
     "commit": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "FORBIDDEN", "COMMIT_REFUSED", "ok", _STRANGER),
+    "blobs": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
+    "blobs-ahead": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
     "sync": (_NOT_SIGNED, *_AGENTS, "ok", "ok", "ok", "ok", _STRANGER),
     "keys": (_NOT_SIGNED, *_AGENTS, "ok", "FORBIDDEN", "ok", "ok", _STRANGER),
     "sealing-keys": (_NOT_SIGNED, *_AGENTS, "ok", "FORBIDDEN", "ok", "ok", _STRANGER),
@@ -93,7 +96,7 @@ def body_for(cast: Cast, kind: str, caller: str) -> bytes:
         draft = org.draft(cast.people.get(caller, org.admin))
         org.put(draft, cast.full.profile, f"SECRET_{os.urandom(4).hex()}", b"x")
         return draft.finish().encode()
-    return b""
+    return encode_blobs([os.urandom(64)]) if kind == "blobs" else b""
 
 
 def signer(cast: Cast, kind: str, caller: str) -> tuple[SigningKey, KeyId] | None:

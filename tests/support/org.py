@@ -37,7 +37,9 @@ from stronghold_cli.protocol.messages import (
     Commit,
     Committed,
     Keys,
+    decode_blobs,
     decode_commit,
+    encode_ahead,
     encode_sealing_keys,
     encode_sync,
 )
@@ -88,6 +90,7 @@ class MemoryServer:
         self.links: list[Envelope] = list(changes.org)
         self.heads: list[Envelope] = list(changes.heads)
         self.blobs = {digest(blob): blob for blob in blobs}
+        self.ahead: dict[bytes, bytes] = {}
         self.shares: dict[bytes, bytes] = {}
         self.targets: list[str] = []
         self.forge: Callable[[str, bytes], bytes] = lambda _, body: body
@@ -97,6 +100,7 @@ class MemoryServer:
         other = copy(self)
         other.states, other.links, other.heads = list(self.states), list(self.links), list(self.heads)
         other.blobs, other.shares, other.targets = dict(self.blobs), dict(self.shares), []
+        other.ahead = dict(self.ahead)
         return other
 
     @property
@@ -121,6 +125,8 @@ class MemoryServer:
         self.links += changes.org
         self.heads += changes.heads
         self.blobs.update((digest(blob), blob) for blob in commit.blobs)
+        self.blobs.update(self.ahead)
+        self.ahead.clear()
         self.shares.update(commit.shares)
         return after.seq
 
@@ -137,6 +143,10 @@ class MemoryServer:
         state, name = self.state, path.rsplit("/", 1)[-1]
         if name == "commits":
             return Committed(seq=self.take(decode_commit(body), key_id.raw), already=False).encode()
+        if name == "blobs":
+            sent = {digest(blob): blob for blob in decode_blobs(body)} if body else {}
+            self.ahead.update(sent)
+            return encode_ahead(sent or self.ahead)
         if name == "sync":
             return encode_sync(self.sync(int(query["since"]), int(query["org_seq"])))
         if name == "keys":

@@ -191,6 +191,18 @@ class Reader(Protocol):
     def blobs(self, org_id: bytes, hashes: Iterable[bytes]) -> dict[bytes, bytes]:
         """The blobs that are there, by hash."""
 
+    def named_blobs(self, org_id: bytes, hashes: Iterable[bytes]) -> set[bytes]:
+        """Those of the blobs that a current document names."""
+
+    def sent_ahead(self, org_id: bytes, operator_id: bytes, hashes: Iterable[bytes]) -> dict[bytes, int]:
+        """Those of the blobs that this very operator sent ahead: hash to length in bytes."""
+
+    def all_sent_ahead(self, org_id: bytes, operator_id: bytes) -> list[bytes]:
+        """The hashes of all blobs that this operator sent ahead and no commit has named yet, sorted."""
+
+    def bytes_ahead(self, org_id: bytes, operator_id: bytes | None, least: int) -> int:
+        """How much an operator (``None``: all of the org) has sent ahead, each blob counted as ``least`` bytes or more."""
+
     def share(self, org_id: bytes, token_id: bytes) -> bytes | None:
         """The server's half of what opens a token's master key; None once it was deleted."""
 
@@ -276,6 +288,15 @@ class Writer(Reader, Protocol):
 
     def drop_blob_reference(self, org_id: bytes, sha256: bytes) -> None:
         """Count one less; at none the bytes are deleted physically."""
+
+    def note_sent_ahead(self, org_id: bytes, operator_id: bytes, sha256: bytes, length: int, now: int) -> None:
+        """Remember that an operator sent a blob ahead; where that is known its 24 hours begin anew."""
+
+    def forget_sent_ahead(self, org_id: bytes, operator_id: bytes, hashes: Iterable[bytes]) -> None:
+        """The operator's commit has named these blobs."""
+
+    def sweep_sent_ahead(self, org_id: bytes, before: int, limit: int) -> int:
+        """Forget at most ``limit`` blobs sent ahead before ``before``; how many."""
 
     def sweep_blobs(self, org_id: bytes, before: int, limit: int) -> int:
         """Delete at most ``limit`` blobs that nothing names and that came before ``before``; how many went."""

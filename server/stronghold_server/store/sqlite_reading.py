@@ -34,6 +34,11 @@ LEAVES_GONE_SINCE: Final = "SELECT key FROM leaves WHERE org_id = ? AND map = ? 
 LEAF_EXISTED: Final = "SELECT 1 FROM leaves WHERE org_id = ? AND map = ? AND key = ? LIMIT 1"
 
 BLOB: Final = "SELECT content FROM blobs WHERE org_id = ? AND sha256 = ?"
+BLOB_IS_NAMED: Final = "SELECT 1 FROM blobs WHERE org_id = ? AND sha256 = ? AND named > 0"
+SENT_AHEAD: Final = "SELECT length FROM sent_ahead WHERE org_id = ? AND operator_id = ? AND sha256 = ?"
+ALL_SENT_AHEAD: Final = "SELECT sha256 FROM sent_ahead WHERE org_id = ? AND operator_id = ? ORDER BY sha256"
+BYTES_AHEAD: Final = "SELECT ifnull(sum(max(length, ?)), 0) FROM sent_ahead WHERE org_id = ?"
+BYTES_AHEAD_OF_OPERATOR: Final = f"{BYTES_AHEAD} AND operator_id = ?"
 SHARE: Final = "SELECT share FROM shares WHERE org_id = ? AND token_id = ?"
 _TOKEN: Final = "SELECT token_id, org_id, agent_id, auth_public_key, ended, ended_at, last_used, uses FROM tokens"  # noqa: S105
 TOKEN: Final = f"{_TOKEN} WHERE token_id = ?"
@@ -121,6 +126,21 @@ class SqliteReader:
 
     def blobs(self, org_id: bytes, hashes: Iterable[bytes]) -> dict[bytes, bytes]:
         return self._many(BLOB, org_id, hashes)
+
+    def named_blobs(self, org_id: bytes, hashes: Iterable[bytes]) -> set[bytes]:
+        return {sha256 for sha256 in hashes if self._row(BLOB_IS_NAMED, org_id, sha256)}
+
+    def sent_ahead(self, org_id: bytes, operator_id: bytes, hashes: Iterable[bytes]) -> dict[bytes, int]:
+        rows = ((sha256, self._row(SENT_AHEAD, org_id, operator_id, sha256)) for sha256 in hashes)
+        return {sha256: int(row[0]) for sha256, row in rows if row is not None}
+
+    def all_sent_ahead(self, org_id: bytes, operator_id: bytes) -> list[bytes]:
+        return [row[0] for row in self._rows(ALL_SENT_AHEAD, org_id, operator_id)]
+
+    def bytes_ahead(self, org_id: bytes, operator_id: bytes | None, least: int) -> int:
+        if operator_id is None:
+            return int(self._row(BYTES_AHEAD, least, org_id)[0])
+        return int(self._row(BYTES_AHEAD_OF_OPERATOR, least, org_id, operator_id)[0])
 
     def share(self, org_id: bytes, token_id: bytes) -> bytes | None:
         return _first(self._row(SHARE, org_id, token_id))

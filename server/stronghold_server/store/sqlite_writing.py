@@ -7,7 +7,7 @@ only after the write-ahead log was emptied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import apsw
@@ -62,6 +62,15 @@ DELETE_UNNAMED_BLOB: Final = "DELETE FROM blobs WHERE org_id = ? AND sha256 = ? 
 SWEEP_BLOBS: Final = (
     "DELETE FROM blobs WHERE rowid IN"
     " (SELECT rowid FROM blobs WHERE org_id = ? AND named = 0 AND created < ? ORDER BY created LIMIT ?)"
+)
+NOTE_SENT_AHEAD: Final = (
+    "INSERT INTO sent_ahead (org_id, operator_id, sha256, length, created) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (org_id, operator_id, sha256) DO UPDATE SET created = excluded.created"
+)
+FORGET_SENT_AHEAD: Final = "DELETE FROM sent_ahead WHERE org_id = ? AND operator_id = ? AND sha256 = ?"
+SWEEP_SENT_AHEAD: Final = (
+    "DELETE FROM sent_ahead WHERE (org_id, operator_id, sha256) IN (SELECT org_id, operator_id, sha256 FROM sent_ahead"
+    " WHERE org_id = ? AND created < ? ORDER BY created LIMIT ?)"
 )
 PUT_SHARE: Final = "INSERT INTO shares (org_id, token_id, share) VALUES (?, ?, ?)"
 DELETE_SHARE: Final = "DELETE FROM shares WHERE org_id = ? AND token_id = ?"
@@ -198,6 +207,15 @@ class SqliteWriter(SqliteReader):
         if self._change(UNNAME_BLOB, org_id, sha256) != 1:
             raise NotFound("there is no blob with the hash that is no longer named")
         self.erases |= self._change(DELETE_UNNAMED_BLOB, org_id, sha256) == 1
+
+    def note_sent_ahead(self, org_id: bytes, operator_id: bytes, sha256: bytes, length: int, now: int) -> None:
+        self._change(NOTE_SENT_AHEAD, org_id, operator_id, sha256, length, now)
+
+    def forget_sent_ahead(self, org_id: bytes, operator_id: bytes, hashes: Iterable[bytes]) -> None:
+        self._connection.executemany(FORGET_SENT_AHEAD, [(org_id, operator_id, sha256) for sha256 in hashes])
+
+    def sweep_sent_ahead(self, org_id: bytes, before: int, limit: int) -> int:
+        return self._change(SWEEP_SENT_AHEAD, org_id, before, limit)
 
     def sweep_blobs(self, org_id: bytes, before: int, limit: int) -> int:
         return self._erase(SWEEP_BLOBS, org_id, before, limit)

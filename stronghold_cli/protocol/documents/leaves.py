@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from struct import Struct
+
 from stronghold_cli.protocol.documents.base import MAX_SEQ, ZERO_HASH
-from stronghold_cli.protocol.encoding import decode_text, decode_u64, digest, split_tlv, tlv
+from stronghold_cli.protocol.encoding import decode_text, digest, split_tlv, tlv
 from stronghold_cli.protocol.errors import MalformedError
 from stronghold_cli.protocol.record import Record
 
 DOCUMENT_KINDS = ("agent", "group", "invite", "profile")
 MEMBER_KINDS = ("token", "operator", "root")
 ROOT_MEMBER = bytes(16)
+# TLV(version, epoch, ciphertext sha256, prev, oldest): each length, then its part.
+_ENTRY = Struct(">IQIQI32sI32sIQ")
 
 
 class DocumentLeaf(Record):
@@ -103,17 +107,17 @@ def decode_old_key_leaf(value: bytes) -> OldKeyLeaf:
 
 def decode_entry_leaf(value: bytes) -> EntryLeaf:
     """Parse an entry leaf; versions and epochs are 1 to 2^32-1 and ``oldest`` is not above the version."""
-    version, epoch, ciphertext_sha256, prev, oldest = split_tlv(value, 5)
-    leaf = EntryLeaf(
-        version=_counter(version),
-        epoch=_counter(epoch),
-        ciphertext_sha256=_hash(ciphertext_sha256),
-        prev=_hash(prev),
-        oldest=_counter(oldest),
-    )
-    if leaf.oldest > leaf.version:
+    # All parts have fixed sizes, so the whole TLV is one pattern; a pull reads as many leaves as the profile has secrets.
+    if len(value) != _ENTRY.size:
+        raise MalformedError("an entry leaf has not the size of one")
+    one, version, two, epoch, three, ciphertext_sha256, four, prev, five, oldest = _ENTRY.unpack(value)
+    if (one, two, three, four, five) != (8, 8, 32, 32, 8):
+        raise MalformedError("an entry leaf is not made of counters and hashes")
+    if not (1 <= version <= MAX_SEQ and 1 <= epoch <= MAX_SEQ and 1 <= oldest <= MAX_SEQ):
+        raise MalformedError("a counter in a leaf is out of range")
+    if oldest > version:
         raise MalformedError("an entry's oldest version is above its version")
-    return leaf
+    return EntryLeaf(version=version, epoch=epoch, ciphertext_sha256=ciphertext_sha256, prev=prev, oldest=oldest)
 
 
 def leaf_link(key: bytes, value: bytes) -> bytes:
@@ -125,10 +129,3 @@ def _hash(data: bytes) -> bytes:
     if len(data) != 32:
         raise MalformedError("a hash in a leaf is not 32 bytes")
     return data
-
-
-def _counter(data: bytes) -> int:
-    value = decode_u64(data)
-    if not 1 <= value <= MAX_SEQ:
-        raise MalformedError("a counter in a leaf is out of range")
-    return value

@@ -129,7 +129,7 @@ def test_a_profile_is_bounded(org: TestOrg, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(UsageError, match="would hold 2 secrets"):
         write_secrets(draft, profile, {}, {"A": b"", "B": b""})
     monkeypatch.setattr(profiles_module, "MAX_CIPHERTEXT", 1)
-    with pytest.raises(UsageError, match="together"):
+    with pytest.raises(UsageError, match="when encrypted"):
         write_secrets(draft, profile, {}, {"A": b"12"})
 
 

@@ -1,0 +1,144 @@
+"""Large commits: their blobs go ahead in parts, a cut costs no more than the part it hit, and no share goes ahead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from stronghold_cli.protocol.encoding import digest
+from stronghold_cli.protocol.errors import IntegrityError, Refused, Unavailable
+from stronghold_cli.protocol.messages import decode_blobs, decode_commit, encode_ahead
+from stronghold_cli.vault import ahead as ahead_module
+from stronghold_cli.vault.ahead import PART_BYTES, send_ahead
+from stronghold_cli.vault.committing import Vault
+from stronghold_cli.vault.profiles import create_profile, read_secrets, write_secrets
+from tests.support.org import TestOrg, workshop
+
+pytestmark = pytest.mark.usefixtures("home")
+
+VALUES = {f"LARGE_{number}": os.urandom(900_000) for number in range(12)}
+
+
+@pytest.fixture
+def org() -> TestOrg:
+    return workshop()
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Waiting is noted, not done."""
+    noted: list[float] = []
+    monkeypatch.setattr(send_ahead, "__defaults__", (ahead_module.silent, noted.append))
+    return noted
+
+
+class Wire:
+    """Keeps what is sent, and breaks off where it is told to: before or after the server took the part."""
+
+    def __init__(self, org: TestOrg) -> None:
+        self.parts: list[list[bytes]] = []
+        self.commits: list[bytes] = []
+        self.breaks: Callable[[int], str] = lambda _: ""
+        self.passed_on = org.server._answer
+        org.server._answer = self  # type: ignore[method-assign, assignment]
+
+    def __call__(self, path: str, query: object, body: bytes, key_id: object) -> bytes:
+        if path.endswith("/commits"):
+            self.commits.append(body)
+        if not path.endswith("/blobs") or not body:
+            return self.passed_on(path, query, body, key_id)  # type: ignore[arg-type]
+        assert len(body) <= PART_BYTES + 100
+        how = self.breaks(len(self.parts))
+        self.parts.append([digest(blob) for blob in decode_blobs(body)])
+        if how == "before":
+            raise Unavailable("The connection broke.")
+        answer = self.passed_on(path, query, body, key_id)  # type: ignore[arg-type]
+        if how == "after":
+            raise Unavailable("The connection broke.")
+        return answer
+
+
+def write(vault: Vault) -> None:
+    vault.commit(lambda draft: write_secrets(draft, create_profile(draft, "large"), {}, VALUES))
+
+
+def read_back(org: TestOrg) -> dict[str, bytes]:
+    found = read_secrets(Vault(org.operator()), org.profile("large"))
+    return {name: stored.secret.value for name, stored in found.items()}
+
+
+def test_small_commit_goes_in_one_request(org: TestOrg) -> None:
+    wire = Wire(org)
+    Vault(org.operator()).commit(lambda draft: create_profile(draft, "small"))
+    assert (wire.parts, len(wire.commits)) == ([], 1)
+
+
+def test_blobs_of_a_large_commit_go_ahead_in_parts_each_once(org: TestOrg) -> None:
+    wire, vault, told = Wire(org), Vault(org.operator()), list[tuple[str, int, int]]()
+    vault.progress = lambda what, done, total: told.append((what, done, total))
+    write(vault)
+    sent = [sha256 for part in wire.parts for sha256 in part]
+    assert len(wire.parts) > 3
+    assert len(sent) == len(set(sent)) >= len(VALUES)
+    (commit,) = map(decode_commit, wire.commits)
+    assert commit.blobs == ()
+    assert read_back(org) == VALUES
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert told[-1][1] == told[-1][2] > 12 * 900_000
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+def test_after_a_cut_only_what_is_missing_is_sent_again(org: TestOrg, how: str, waits: list[float]) -> None:
+    wire = Wire(org)
+    wire.breaks = lambda number: how if number == 1 else ""
+    write(Vault(org.operator()))
+    again = set(wire.parts[1]) & {sha256 for part in wire.parts[2:] for sha256 in part}
+    assert again == (set(wire.parts[1]) if how == "before" else set())
+    assert not set(wire.parts[0]) & {sha256 for part in wire.parts[1:] for sha256 in part}
+    assert len(waits) == 1
+    assert read_back(org) == VALUES
+
+
+def test_server_that_stays_away_is_waited_for_and_then_nothing_was_changed(org: TestOrg, waits: list[float]) -> None:
+    wire, seq = Wire(org), org.state.seq
+    wire.breaks = lambda number: "before" if number else ""
+    with pytest.raises(Unavailable, match="so nothing was changed"):
+        write(Vault(org.operator()))
+    assert 60 <= sum(waits) < 70
+    assert (org.state.seq, wire.commits) == (seq, [])
+
+
+def test_where_the_server_has_no_room_the_rest_stays_in_the_commit(org: TestOrg) -> None:
+    wire = Wire(org)
+
+    def breaks(number: int) -> str:
+        if number == 1:
+            raise Refused("AHEAD_FULL", "no room")
+        return ""
+
+    wire.breaks = breaks
+    write(Vault(org.operator()))
+    (commit,) = map(decode_commit, wire.commits)
+    assert len(wire.parts) == 1
+    assert set(wire.parts[0]).isdisjoint(map(digest, commit.blobs))
+    assert len(commit.blobs) >= len(VALUES) - len(wire.parts[0])
+    assert read_back(org) == VALUES
+
+
+def test_another_refusal_ends_the_command(org: TestOrg) -> None:
+    def refuse(target: str, body: bytes) -> bytes:
+        if target.endswith("/blobs"):
+            raise Refused("FORBIDDEN", "no")
+        return body
+
+    org.server.forge = refuse
+    with pytest.raises(Refused, match="no"):
+        write(Vault(org.operator()))
+
+
+def test_server_that_forgets_a_part_is_not_believed(org: TestOrg) -> None:
+    org.server.forge = lambda target, body: encode_ahead([]) if target.endswith("/blobs") else body
+    with pytest.raises(IntegrityError, match="sent ahead"):
+        write(Vault(org.operator()))
