@@ -34,6 +34,7 @@ from stronghold_server.genesis import Founding
 from stronghold_server.housekeeping import Housekeeping
 from stronghold_server.ledger import Entries
 from stronghold_server.openapi import describe
+from stronghold_server.pages import serve_asset, serve_page
 from stronghold_server.pulls import Pulls
 from stronghold_server.query import Query
 from stronghold_server.reads import (
@@ -47,7 +48,7 @@ from stronghold_server.reads import (
 )
 from stronghold_server.received import CORRELATION_BYTES, Name, raw_target, read_request, route_path, split_name
 from stronghold_server.refusals import STATUSES, Unlogged, as_refusal
-from stronghold_server.routes import ROUTES, Route
+from stronghold_server.routes import PAGES, ROUTES, Route
 from stronghold_server.service import ReadPlan, Tools, Verb, WritePlan, perform
 from stronghold_server.settings import Settings
 from stronghold_server.setup import forget_setup_code
@@ -115,17 +116,21 @@ class _Server:
             "pull": _verb("pull", "t", pulls.plan_pull, is_quick=True).replace(plan_known=pulls.plan_known_pull),
             "self": _verb("self", "t", pulls.plan_self, is_quick=True),
         }
-        self._open: dict[str, Callable[[], Response]] = {
+        self._open: dict[str, Callable[..., Response]] = {
             "healthz": lambda: _json(encode_json({"status": "ok"})),
             "readyz": self._readyz,
             "openapi": lambda: _json(describe()),
             "setup": self._setup,
+            "docs": lambda: serve_page("docs"),
+            "redoc": lambda: serve_page("redoc"),
+            "asset": serve_asset,
         }
 
     def application(self) -> ASGIApp:
+        routes = (*ROUTES, *PAGES)
         application = Starlette(
             # Routes are tried one after the other: those that pipelines call stand first.
-            routes=[self._http_route(route) for route in sorted(ROUTES, key=lambda route: route.key_kind != "t")],
+            routes=[self._http_route(route) for route in sorted(routes, key=lambda route: route.key_kind != "t")],
             exception_handlers={HTTPException: self._not_served, Exception: self._failed},
             lifespan=self._lifespan,
         )
@@ -170,7 +175,7 @@ class _Server:
     async def _serve(self, route: Route, scope: Scope, receive: Receive, correlation_id: bytes) -> Response:
         if not route.key_kind:
             Query(raw_target(scope)[1], ())
-            return self._open[route.kind]()
+            return self._open[route.kind](**scope.get("path_params", {}))
         parameters: Mapping[str, str] = scope.get("path_params", {})
         org_id = _path_id(parameters, "org", _ORG_BYTES)
         subject = _path_id(parameters, "profile", _ID_BYTES)

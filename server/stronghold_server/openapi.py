@@ -9,14 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 from stronghold_cli.protocol.encoding import MAX_INTEGER, JsonValue, encode_json
-from stronghold_server.refusals import STATUSES
+from stronghold_server.refusals import GUARD_STATUSES, STATUSES
 from stronghold_server.routes import ROUTES, Parameter, Route
 
 VERSION: Final = "1"
 _KEY_KINDS: Final = {"t": "an agent's token", "o": "an operator", "l": "an operator's login key"}
+_TAGS: Final = {"": "Open", "o": "Operators", "l": "Operators", "t": "Agents"}
+# What every route may answer, what the signed ones may besides, and what each of these adds.
+_ANY_REFUSAL: Final = (400, 408, 413, 431, 500, 503)
+_SIGNED_REFUSAL: Final = (401, 403, 409, 421, 429)
+_NOT_FOUND: Final = 404
+_COMMIT_REFUSED: Final = 422
 
 Schema = Mapping[str, JsonValue]
 
@@ -63,7 +70,13 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Hash": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     "Name": {"type": "string", "minLength": 1, "maxLength": 100},
     "Status": _object({"status": {"const": "ok"}}),
-    "Error": _object({"error": _object({"code": {"enum": sorted(STATUSES)}, "message": {"type": "string"}})}),
+    "Error": _object(
+        {
+            "error": _object(
+                {"code": {"enum": sorted(STATUSES.keys() | GUARD_STATUSES.keys())}, "message": {"type": "string"}}
+            )
+        }
+    ),
     "Setup": _object({"log_keys": _list(_object({"id": _ref("Id"), "public_key": _ref("Bytes")}))}),
     "Envelope": _object(
         {
@@ -169,7 +182,13 @@ def describe() -> bytes:
                 "nothing in an answer is believed for standing there.",
             },
             "paths": paths,
-            "components": {"schemas": SCHEMAS, "securitySchemes": {"signature": _SIGNATURE}},
+            "components": {
+                "schemas": SCHEMAS,
+                "responses": {
+                    str(status): _refusal(status) for status in sorted({*chain.from_iterable(map(_statuses, ROUTES))})
+                },
+                "securitySchemes": {"signature": _SIGNATURE},
+            },
         }
     )
 
@@ -183,7 +202,11 @@ _SIGNATURE: Final[Schema] = {
 
 
 def _operation(route: Route) -> Schema:
-    operation: dict[str, JsonValue] = {"operationId": route.kind, "summary": route.summary}
+    operation: dict[str, JsonValue] = {
+        "operationId": route.kind,
+        "summary": route.summary,
+        "tags": [_TAGS[route.key_kind]],
+    }
     if route.key_kind:
         roles = f" Roles: {', '.join(route.roles)}." if route.roles else ""
         operation["description"] = f"Signed by {_KEY_KINDS[route.key_kind]} (key id {route.key_kind}:…).{roles}"
@@ -196,9 +219,26 @@ def _operation(route: Route) -> Schema:
         operation["requestBody"] = {"required": True, "content": _content(route.body)}
     operation["responses"] = {
         "200": {"description": "Done", "content": _content(route.answer)},
-        "default": {"description": "Refused; the code is stable", "content": _content("Error")},
+        **{str(status): {"$ref": f"#/components/responses/{status}"} for status in _statuses(route)},
     }
     return operation
+
+
+def _statuses(route: Route) -> list[int]:
+    """The statuses of all refusals of a route."""
+    statuses = list(_ANY_REFUSAL)
+    if route.key_kind:
+        statuses += _SIGNED_REFUSAL
+    if "{" in route.path:
+        statuses.append(_NOT_FOUND)
+    if route.body:
+        statuses.append(_COMMIT_REFUSED)
+    return sorted(statuses)
+
+
+def _refusal(status: int) -> Schema:
+    codes = sorted(code for code, its in (STATUSES | GUARD_STATUSES).items() if its == status)
+    return {"description": f"Refused: {', '.join(codes)}", "content": _content("Error")}
 
 
 def _content(schema: str) -> Schema:

@@ -47,6 +47,15 @@ STATUSES: Final[dict[str, int]] = {
     "BUSY": 503,
 }
 
+# The codes of what is refused before a request is whole, and so before any route is asked (guard).
+GUARD_STATUSES: Final[dict[str, int]] = {
+    "REQUEST_MALFORMED": 400,
+    "REQUEST_TIMEOUT": 408,
+    "TOO_LARGE": 413,
+    "HEADERS_TOO_LARGE": 431,
+    "SERVER_BUSY": 503,
+}
+
 
 class Unlogged(Refused):
     """A refusal without an audit entry; ``counted`` names the counter that goes up, if any."""

@@ -1,4 +1,4 @@
-"""The table of all routes: what ``app`` serves and ``openapi`` describes."""
+"""The tables of all routes: what ``app`` serves; of these, ``openapi`` describes the API's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Parameter(Record):
 class Route(Record):
     """One route. ``key_kind`` is empty for open routes; ``roles`` are those of operators, where only some may.
 
-    ``kind`` is the kind of the audit entry, and the operation's id. ``body`` and ``answer`` name schemas of ``openapi``.
+    ``kind`` is the kind of the audit entry, and the operation's id. ``body`` and ``answer`` name schemas of ``openapi``;
+    they are empty where there is none, and for pages.
     """
 
     kind: str
@@ -130,3 +131,10 @@ ROUTES: Final = (
     ),
     _route("self", "/v1/self", "t", "SelfAnswer", "What an agent may know of itself", parameters=(_ANCHOR,)),
 )  # fmt: skip
+
+# What people look at in a browser; open like the description that it shows, and no part of it.
+PAGES: Final = (
+    _route("docs", "/docs", "", "", "The description in Swagger UI"),
+    _route("redoc", "/redoc", "", "", "The description in ReDoc"),
+    _route("asset", "/assets/{file}", "", "", "A script or style sheet of these pages"),
+)

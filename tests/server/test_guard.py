@@ -134,6 +134,30 @@ def test_slow_header_is_cut_off(served: Served) -> None:
     assert served.seen == [("/good", 0)]
 
 
+def test_good_client_is_served_beside_all_kinds_of_bad_ones_at_once(served: Served) -> None:
+    """Slow, silent, half-open, endless and not reading, two of each, while they are at it."""
+    ended = threading.Event()
+
+    def send_without_end(client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while not ended.is_set():
+                client.sendall(b"1000\r\n" + b"b" * 4096 + b"\r\n")
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(ended.set)
+        for _ in range(2):
+            slow, silent, half_open, endless, deaf = (stack.enter_context(served.connect()) for _ in range(5))
+            slow.sendall(b"GET / HTTP/1.1\r\nX-Slow: a")
+            half_open.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+            half_open.shutdown(socket.SHUT_WR)
+            silent.setblocking(False)
+            deaf.sendall(b"GET /huge HTTP/1.1\r\nHost: x\r\n\r\n")
+            endless.sendall(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+            threading.Thread(target=send_without_end, args=(endless,), daemon=True).start()
+        for _ in range(5):
+            assert_good_client_is_served(served)
+
+
 def test_slow_header_after_a_first_request_is_cut_off(served: Served) -> None:
     with served.connect() as client:
         client.sendall(b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n")

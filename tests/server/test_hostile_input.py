@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from stronghold_cli.protocol.encoding import decode_json, encode_base64, encode_
 from stronghold_cli.protocol.requests import KeyId
 from stronghold_server.refusals import STATUSES
 from tests.server.furnished import Furnished, furnish
+from tests.server.stored import stored
 from tests.server.support import Reply, TestOrg, World
-
-LOG_TABLES = {"log_leaves", "log_nodes", "log_heads", "log_sides", "nonces", "counters"}
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +24,6 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Furnished]:
     world = World(folder, max_body_bytes="65536", max_commit_bytes="131072")
     yield furnish(TestOrg(world).create())
     world.close()
-
-
-def stored(world: World) -> dict[str, list[tuple[object, ...]]]:
-    """Every row but those of the log."""
-    with sqlite3.connect(f"file:{world.path}?mode=ro", uri=True) as connection:
-        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        rows = {
-            table: sorted(connection.execute(f'SELECT * FROM "{table}"').fetchall(), key=repr)
-            for table in tables
-            if table not in LOG_TABLES
-        }
-    connection.close()
-    return rows
 
 
 def assert_turned_away(full: Furnished, reply: Reply, before: dict[str, list[tuple[object, ...]]]) -> None:

@@ -13,10 +13,11 @@ from stronghold_cli.protocol.keys import SigningKey
 from stronghold_cli.protocol.messages import encode_blobs
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.requests import KeyId
-from stronghold_server.routes import ROUTES
+from stronghold_server.routes import PAGES, ROUTES
 from tests.server.furnished import Furnished, furnish
 from tests.server.support import Person, Reply, TestOrg, World
 
+ALL_ROUTES = (*ROUTES, *PAGES)
 CALLERS = (
     "nobody", "live agent", "paused agent", "revoked token", "reader", "auditor", "editor", "admin", "admin of another org",
 )  # fmt: skip
@@ -50,6 +51,9 @@ TABLE = {
     ),
     "pull": (_NOT_SIGNED, "ok", "AGENT_PAUSED", "TOKEN_REVOKED", *[_NOT_FOR_OPERATORS] * 5),
     "self": (_NOT_SIGNED, "ok", "AGENT_PAUSED", "TOKEN_REVOKED", *[_NOT_FOR_OPERATORS] * 5),
+    "docs": _OPEN,
+    "redoc": _OPEN,
+    "asset": _OPEN,
 }  # fmt: skip
 
 
@@ -111,10 +115,15 @@ def signer(cast: Cast, kind: str, caller: str) -> tuple[SigningKey, KeyId] | Non
     return person.keyset.request, KeyId(kind="o", raw=person.operator_id)
 
 
+def an_asset(world: World) -> str:
+    """The name of an asset, as a page has it."""
+    return world.call("GET", "/docs").body.decode().partition('"assets/')[2].partition('"')[0]
+
+
 def run_cell(cast: Cast, kind: str, caller: str) -> Reply:
     org = cast.full.org
-    route = next(route for route in ROUTES if route.kind == kind)
-    target = route.path.format(org=org.org_id.hex(), profile=cast.full.profile.hex())
+    route = next(route for route in ALL_ROUTES if route.kind == kind)
+    target = route.path.format(org=org.org_id.hex(), profile=cast.full.profile.hex(), file=an_asset(org.world))
     target += f"?org={org.pin.hex()}" if any(item.is_required for item in route.parameters) else ""
     body = body_for(cast, kind, caller)
     who = signer(cast, kind, caller)
@@ -124,7 +133,7 @@ def run_cell(cast: Cast, kind: str, caller: str) -> Reply:
 
 
 def test_table_has_every_route_and_every_caller() -> None:
-    assert list(TABLE) == [route.kind for route in ROUTES]
+    assert list(TABLE) == [route.kind for route in ALL_ROUTES]
     assert {len(row) for row in TABLE.values()} == {len(CALLERS)}
 
 
@@ -172,15 +181,15 @@ def follow(org: TestOrg) -> None:
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 OTHER_METHODS = [
     (route.path, method)
-    for route in ROUTES
+    for route in ALL_ROUTES
     for method in METHODS
-    if not any(other.path == route.path and other.method == method for other in ROUTES)
+    if not any(other.path == route.path and other.method == method for other in ALL_ROUTES)
 ]
 
 
 @pytest.mark.parametrize(("path", "method"), OTHER_METHODS)
 def test_other_methods_are_not_served(cast: Cast, path: str, method: str) -> None:
-    target = path.format(org=cast.full.org.org_id.hex(), profile=cast.full.profile.hex())
+    target = path.format(org=cast.full.org.org_id.hex(), profile=cast.full.profile.hex(), file=an_asset(cast.full.org.world))
     key, key_id = signer(cast, "", "admin") or (SigningKey(bytes(32)), KeyId(kind="o", raw=bytes(16)))
     reply = cast.full.org.world.send(key, key_id, method, target)
     assert (reply.status, reply.code) == (405, "METHOD_NOT_ALLOWED")
@@ -199,6 +208,9 @@ def test_other_methods_are_not_served(cast: Cast, path: str, method: str) -> Non
         "/v1/orgs/zz/sync",
         "/v1/orgs/../setup",
         "/metrics",
+        "/docs/",
+        "/assets",
+        "/assets/",
     ],
 )
 def test_unknown_paths_are_not_found(cast: Cast, path: str) -> None:
