@@ -17,21 +17,20 @@ import selectors
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+import page
+import starts
+from starts import SECRETS, STRONGHOLD
 
 from stronghold_cli.crypto.keys import TokenSecret
 from stronghold_cli.protocol.requests import KeyId, sign_request
 from stronghold_cli.protocol.token import AgentToken, parse_agent_token
+from tests.unit.wire_servers import Certificates
 
-STRONGHOLD = str(Path(sys.executable).with_name("stronghold"))
-SECRETS = 50
-# What the first column of the table may cost at most, in bare interpreters.
-TARGETS = {"stronghold --version": 1.8, "stronghold --help": 6.0, "env pull, 50 secrets": 9.0}
-RUN_OVER_PULL = 1.15
 PULLS_PER_SECOND = 3000
 MOST_PER_SECOND = 8000  # as many requests are prepared
 
@@ -42,21 +41,39 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40, help="whole processes of each kind, interleaved")
     parser.add_argument("--seconds", type=float, default=5.0, help="of pulls, for each number of connections")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="stronghold-bench-") as folder, server(Path(folder)) as (address, environment):
-        token = set_up(Path(folder), address, environment)
-        agent = {**environment, "STRONGHOLD_TOKEN": token, "HOME": str(Path(folder) / "agent")}
-        Path(agent["HOME"]).mkdir()
-        print_processes(measure_processes(agent, arguments.rounds))
+    with tempfile.TemporaryDirectory(prefix="stronghold-bench-") as name, server(Path(name)) as (address, environment):
+        folder = Path(name)
+        token = set_up(folder, address, environment)
+        measure_starts(folder, agent_environment(folder, environment, token), arguments.rounds)
         for connections in (1, 16):
             print_pulls(connections, *measure_pulls(parse_agent_token(token), connections, arguments.seconds))
+
+
+def measure_starts(folder: Path, plain: dict[str, str], rounds: int) -> None:
+    """Whole commands over plain http and TLS; prints the table and writes it to docs/performance.md."""
+    before = page.load()
+    certificates = Certificates(folder)
+    settings = {"STRONGHOLD_TLS_CERTIFICATE": certificates.own_file, "STRONGHOLD_TLS_KEY": certificates.key_file}
+    with server(folder / "tls", settings) as (address, environment):
+        environment["STRONGHOLD_CA_FILE"] = certificates.ca_file
+        tls = agent_environment(folder / "tls", environment, set_up(folder / "tls", address, environment))
+        rows = starts.commands(plain, tls)
+        peer = starts.dotenvx(folder, (folder / "bench.env").read_text())
+        if peer is not None:
+            rows[starts.DOTENVX] = peer
+        lines = starts.table(starts.measure(rows, rounds), starts.peak_mib(*rows[starts.PULL]))
+    print("\n".join(lines))
+    page.write_part("start of a command", [*lines, "", f"{rounds} rounds. {before}"])
 
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def server(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def server(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[tuple[str, dict[str, str]]]:
     """A real server on a free port; yields its base URL and a clean environment for its operator."""
+    folder.mkdir(exist_ok=True)
+    scheme = "https" if settings else "http"
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     environment = {
@@ -69,10 +86,10 @@ def server(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     (folder / "run").mkdir(mode=0o700)
     log = (folder / "server.log").open("w")
     command = [STRONGHOLD, "server", "start", "--data-dir", str(folder / "data"), "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    process = subprocess.Popen(command, env={**environment, **(settings or {})}, stdout=log, stderr=log)
     try:
         wait_until_open(port, process, folder / "server.log")
-        yield f"http://127.0.0.1:{port}", environment
+        yield f"{scheme}://127.0.0.1:{port}", environment
     finally:
         process.terminate()
         process.wait(10)
@@ -89,6 +106,12 @@ def wait_until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> N
             break
         time.sleep(0.05)
     raise SystemExit(f"the server does not start:\n{log.read_text()}")
+
+
+def agent_environment(folder: Path, environment: dict[str, str], token: str) -> dict[str, str]:
+    """What an agent of its own home finds."""
+    (folder / "agent").mkdir()
+    return {**environment, "STRONGHOLD_TOKEN": token, "HOME": str(folder / "agent")}
 
 
 def set_up(folder: Path, address: str, environment: dict[str, str]) -> str:
@@ -113,46 +136,6 @@ def set_up(folder: Path, address: str, environment: dict[str, str]) -> str:
     operator("env", "push", str(values), "--profile", "bench", "--yes")
     created: dict[str, str] = json.loads(operator("agent", "create", "bench", "--profile", "bench", "--json"))
     return created["token"]
-
-
-# --- whole processes --------------------------------------------------------------------------------------------------
-
-
-def measure_processes(environment: dict[str, str], rounds: int) -> dict[str, list[float]]:
-    """Wall times in milliseconds; the kinds are interleaved, so that a busy moment hits all of them alike."""
-    commands = {
-        "python -c pass": [sys.executable, "-c", "pass"],
-        "stronghold --version": [STRONGHOLD, "--version"],
-        "stronghold --help": [STRONGHOLD, "--help"],
-        "env pull, 50 secrets": [STRONGHOLD, "env", "pull", "--profile", "bench"],
-        "run -- true": [STRONGHOLD, "run", "--profile", "bench", "--", "true"],
-    }
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    for number in range(rounds + 2):
-        for name, command in commands.items():
-            start = time.perf_counter()
-            done = subprocess.run(command, env=environment, capture_output=True, check=False)
-            elapsed = (time.perf_counter() - start) * 1000
-            if done.returncode:
-                raise SystemExit(f"{name}: {done.stderr.decode()}")
-            if name.startswith("env pull") and done.stdout.count(b"SECRET_") != SECRETS:
-                raise SystemExit(f"{name} printed something else than {SECRETS} secrets")
-            if number >= 2:  # the first rounds fill the caches of the file system
-                times[name].append(elapsed)
-    return times
-
-
-def print_processes(times: dict[str, list[float]]) -> None:
-    """Medians and their ratios to the bare interpreter, with the targets."""
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    bare, pull = medians["python -c pass"], medians["env pull, 50 secrets"]
-    print(f"{'whole process':<24}{'median ms':>10}{'/ bare':>8}  target")
-    for name, median in medians.items():
-        if name == "run -- true":
-            verdict = f"{median / pull:.2f} x env pull, at most {RUN_OVER_PULL}"
-        else:
-            verdict = f"at most {TARGETS[name]}" if name in TARGETS else ""
-        print(f"{name:<24}{median:>10.1f}{median / bare:>8.2f}  {verdict}")
 
 
 # --- pulls per second -------------------------------------------------------------------------------------------------

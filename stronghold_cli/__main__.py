@@ -1,4 +1,4 @@
-"""The entry of both console scripts: ``--version`` is answered before anything is imported, all else by ``main``."""
+"""The entry of both console scripts: ``--version`` is answered before anything is imported, all else by ``start``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main() -> None:
 
         sys.stdout.write(f"stronghold {VERSION} (protocol {PROTOCOL_VERSION})\n")
         return
-    from stronghold_cli.main import run
+    from stronghold_cli.start import run
 
     sys.exit(run(sys.argv[1:]))
 

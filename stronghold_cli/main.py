@@ -1,7 +1,7 @@
 """The app: which command lives in which module, and the options that every command takes.
 
 A command's module is imported only when that command is called, and completes or shows its own help; the top-level help
-comes from the table here. ``--quiet``, ``--json`` and ``--debug`` may stand anywhere before ``--``.
+comes from the table here. ``start`` comes before: it moves the options that every command takes to the front.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-from stronghold_cli.output import ExitCode, configure, emit, guard, say
-from stronghold_cli.process.hardening import forbid_core_dumps
+from stronghold_cli.output import ExitCode, configure, emit, say
 from stronghold_cli.protocol.errors import UsageError
 from stronghold_cli.version import PROTOCOL_VERSION, VERSION
 
@@ -35,7 +34,6 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "demo", "Show the main job on a server of its own."),
     "whoami": ("auth", "status", "Who is acting, and from where (the same as: auth status)."),
 }
-GLOBAL_FLAGS = {"--quiet": "--quiet", "-q": "--quiet", "--json": "--json", "--debug": "--debug"}
 FIRST_STEPS = """\
 stronghold keeps secrets in profiles; agents pull them with a token. First steps:
   stronghold server start                              run a server (one folder, nothing else to set up)
@@ -43,26 +41,6 @@ stronghold keeps secrets in profiles; agents pull them with a token. First steps
   stronghold env push .env --profile production        put a .env into a profile
   stronghold agent create "CI" --profile production    make an agent and its token
   STRONGHOLD_TOKEN=shat_… stronghold env pull -o .env  pull, anywhere (all commands: stronghold --help)"""
-
-
-def run(arguments: list[str]) -> int:
-    """Carry out one command line and return the exit code of the process."""
-    arguments = with_global_flags_first(arguments)
-    configure(quiet="--quiet" in arguments, json="--json" in arguments, debug="--debug" in arguments)
-    forbid_core_dumps()
-    return guard(lambda: _invoke(arguments))
-
-
-def with_global_flags_first(arguments: list[str]) -> list[str]:
-    """Move the flags that every command takes to the front; what stands after ``--`` belongs to somebody else.
-
-    The words of ``run CMD …`` are the child's from the first one on that is no option of ours, so nothing is moved there.
-    """
-    if _is_run(arguments):
-        return arguments
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    flags = [GLOBAL_FLAGS[word] for word in arguments[:end] if word in GLOBAL_FLAGS]
-    return [*dict.fromkeys(flags), *(word for word in arguments[:end] if word not in GLOBAL_FLAGS), *arguments[end:]]
 
 
 def build_app(wanted: str | None) -> typer.Typer:
@@ -114,7 +92,8 @@ def _add_loaded(app: typer.Typer, name: str, module: str, attribute: str, summar
         app.command(name, context_settings=settings)(loaded)
 
 
-def _invoke(arguments: list[str]) -> int:
+def invoke(arguments: list[str]) -> int:
+    """Have Typer read one command line, global flags first, and carry it out; returns the exit code."""
     wanted = next((word for word in arguments if word in COMMANDS), "")
     try:
         # Not by Typer's own `main`, which takes a KeyboardInterrupt for an exit code and so leaves nothing to tell.
@@ -139,8 +118,3 @@ def _usage_error(error: Exception) -> UsageError:
     path = context.command_path if context is not None else "stronghold"
     message = getattr(error, "format_message", lambda: str(error))()
     return UsageError(str(message), hint=f"See: {path} --help")
-
-
-def _is_run(arguments: list[str]) -> bool:
-    words = [word for word in arguments if not word.startswith("-")]
-    return words[:1] == ["run"] or words[:2] == ["env", "run"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from stronghold_cli.keystore.identities import (
     Account,
@@ -27,19 +25,6 @@ if TYPE_CHECKING:
     from stronghold_cli.keystore.marks import HeadMark
     from stronghold_cli.vault.committing import Vault
     from stronghold_cli.vault.login import LoggedIn
-
-TokenOption = Annotated[
-    str | None,
-    typer.Option("--token", metavar="TOKEN", help="An agent's token; - reads it from stdin. Better: STRONGHOLD_TOKEN_FILE."),
-]
-TokenFileOption = Annotated[
-    str | None, typer.Option("--token-file", metavar="FILE", help="A file that holds an agent's token.")
-]
-ProfileOption = Annotated[str | None, typer.Option("--profile", "-p", metavar="PROFILE", help="The profile's name or id.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Agree to what would be asked.")]
-PassphraseFileOption = Annotated[
-    str | None, typer.Option("--passphrase-file", metavar="FILE", help="A file that holds the passphrase, on one line.")
-]
 
 _ARGV_WARNING = (
     "a token on the command line is seen by other users (ps) and kept by shells; "

@@ -9,27 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stronghold_cli.commands.acting import (
-    PassphraseFileOption,
-    TokenFileOption,
-    TokenOption,
-    YesOption,
-    agent_server,
     current_account,
     fetch_keyset,
-    given_token,
     identity,
     log_in_as,
     operator_server,
     vault_of,
 )
-from stronghold_cli.keystore.identities import Account, TokenIdentity, load_account, store_account, store_token
+from stronghold_cli.commands.declared import API_USER
+from stronghold_cli.commands.typed import (
+    PassphraseFileOption,
+    TokenFileOption,
+    TokenOption,
+    YesOption,
+    add_hot_command,
+    typed,
+)
+from stronghold_cli.keystore.identities import Account, TokenIdentity, load_account, store_account
 from stronghold_cli.keystore.marks import HeadMark
-from stronghold_cli.output import ago, ask_passphrase, emit, emit_json, interactive, say, settings, warn, when
-from stronghold_cli.protocol.errors import Conflict, Refused, TokenMalformed, UsageError
+from stronghold_cli.output import ago, ask_passphrase, emit, emit_json, say, settings, when
+from stronghold_cli.protocol.errors import Conflict, TokenMalformed, UsageError
 
 if TYPE_CHECKING:
     from stronghold_cli.crypto.keys import Keyset
-    from stronghold_cli.protocol.token import AgentToken, OperatorKit
+    from stronghold_cli.protocol.token import OperatorKit
     from stronghold_cli.vault.committing import Vault
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
@@ -124,39 +127,8 @@ def lock(
     say(f"Locked {account.name!r}." if was_unlocked else f"{account.name!r} was locked already.")
 
 
-@app.command("api-user")
-def api_user(
-    token: TokenOption = None,
-    token_file: TokenFileOption = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Store the token without asking the server.")] = False,
-) -> None:
-    """Store an agent's token on this machine, after one request that shows that it works. (Also: auth agent.)
-
-    Example: stronghold auth api-user --token-file token
-    """
-    from stronghold_cli.commands.standing import agent_value, tell_agent
-    from stronghold_cli.crypto.keys import TokenSecret
-    from stronghold_cli.reader.client import look_at_self
-
-    given = _token_to_store(token, token_file)
-    token_id = TokenSecret(given.secret).token_id
-    if offline:
-        store_token(token_id, given, "")
-        say("Stored the token without asking the server whether it works.")
-        return
-    with agent_server(given) as server:
-        found = look_at_self(server, given, time.time)
-    store_token(token_id, given, found.standing.agent.name)
-    for sentence in found.warnings:
-        warn(sentence)
-    if settings().json:
-        emit_json(agent_value(found, given, "stored on this machine"))
-        return
-    tell_agent(found, say)
-    say("Stored the token: commands on this machine act as this agent now.")
-
-
-app.command("agent", help="The same as api-user.", hidden=True)(api_user)
+add_hot_command(app, API_USER)
+app.command("agent", help="The same as api-user.", hidden=True)(typed(API_USER))
 
 
 @app.command()
@@ -269,19 +241,6 @@ def _require_same_operator(known: Account | None, kit: OperatorKit) -> None:
             f"Another operator of this org is logged in on this machine, as {known.name!r}.",
             hint="Log that one out first: stronghold auth logout",
         )
-
-
-def _token_to_store(token: str | None, token_file: str | None) -> AgentToken:
-    from stronghold_cli.protocol.token import parse_agent_token
-
-    given = given_token(token, token_file)
-    if given is not None:
-        return given.token
-    if not interactive():
-        raise Refused(
-            "TOKEN_MISSING", "No token was given.", hint="Give one with --token-file FILE, --token - or STRONGHOLD_TOKEN."
-        )
-    return parse_agent_token(ask_passphrase("Agent token (shat_…)", option="--token-file").strip())
 
 
 def _head(vault: Vault) -> dict[str, str | int]:

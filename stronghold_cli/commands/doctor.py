@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from stronghold_cli.commands.acting import TokenFileOption, TokenOption, agent_server, operator_server, vault_of
+from stronghold_cli.commands.acting import agent_server, operator_server, vault_of
+from stronghold_cli.commands.typed import TokenFileOption, TokenOption
 from stronghold_cli.keystore.everything import our_folders, stored_paths
 from stronghold_cli.keystore.identities import OperatorIdentity, TokenIdentity, find_identity
 from stronghold_cli.output import ago, emit, emit_json, plain, settings, when

@@ -8,15 +8,9 @@ from typing import Annotated
 
 import typer
 
-from stronghold_cli.commands.acting import (
-    ProfileOption,
-    TokenFileOption,
-    TokenOption,
-    YesOption,
-    open_vault,
-    profile_choice,
-)
+from stronghold_cli.commands.acting import open_vault, profile_choice
 from stronghold_cli.commands.reading import mask, operator_profile, read_profile
+from stronghold_cli.commands.typed import ProfileOption, TokenFileOption, TokenOption, YesOption
 from stronghold_cli.output import (
     ago,
     ask_passphrase,

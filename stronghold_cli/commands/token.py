@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stronghold_cli.commands.acting import YesOption, current_account, open_vault
+from stronghold_cli.commands.acting import current_account, open_vault
 from stronghold_cli.commands.minting import ServerOption, TokenFileTarget, prepare_token_file, show_token, token_address
 from stronghold_cli.commands.times import expiry
+from stronghold_cli.commands.typed import YesOption
 from stronghold_cli.output import ago, confirm, emit_json, say, settings, table, when
 from stronghold_cli.protocol.encoding import JsonValue
 from stronghold_cli.protocol.errors import Refused, UsageError

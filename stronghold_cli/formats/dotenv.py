@@ -137,16 +137,17 @@ def _misreaders_of_single(text: str) -> frozenset[str]:
 
 # --- the reference reader: python-dotenv ----------------------------------------------------------------------------
 
-_BLANK = re.compile(r"\s*(?:#[^\n]*\s*)*+")
-_KEY = re.compile(r"(?:export[^\S\n]+)?(?:'([^']+)'|([^=#\s]+))[^\S\n]*=([^\S\n]*)")
-_SINGLE = re.compile(r"'([^'\\]*(?:\\.[^'\\]*)*)'", re.DOTALL)
-_DOUBLE = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
-_UNQUOTED = re.compile(r"[^\n]*")
-_END = re.compile(r"[^\S\n]*(?:#[^\n]*)?(?:\n|\Z)")
-_SINGLE_ESCAPE = re.compile(r"\\([\\'])")
-_DOUBLE_ESCAPE = re.compile(r"\\([\\'\"abfnrtv])")
+# Patterns, compiled when they are first used (``re`` keeps them): writing needs none of them.
+_BLANK = r"\s*(?:#[^\n]*\s*)*+"
+_KEY = r"(?:export[^\S\n]+)?(?:'([^']+)'|([^=#\s]+))[^\S\n]*=([^\S\n]*)"
+_SINGLE = r"(?s)'([^'\\]*(?:\\.[^'\\]*)*)'"
+_DOUBLE = r'(?s)"([^"\\]*(?:\\.[^"\\]*)*)"'
+_UNQUOTED = r"[^\n]*"
+_END = r"[^\S\n]*(?:#[^\n]*)?(?:\n|\Z)"
+_SINGLE_ESCAPE = r"\\([\\'])"
+_DOUBLE_ESCAPE = r"\\([\\'\"abfnrtv])"
 _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_VARIABLE = re.compile(r"\$\{([^}:]*)(?::-([^}]*))?\}")
+_VARIABLE = r"\$\{([^}:]*)(?::-([^}]*))?\}"
 
 
 def read(content: bytes) -> dict[str, bytes]:
@@ -155,17 +156,17 @@ def read(content: bytes) -> dict[str, bytes]:
     values: dict[str, str] = {}
     position = _skip(_BLANK, text, 0)
     while position < len(text):
-        key = _KEY.match(text, position)
+        key = re.compile(_KEY).match(text, position)
         if key is None:
             raise ValueError("not an entry that python-dotenv reads")
         value, position = _read_value(text, key.end(), after_blank=bool(key[3]))
-        values[key[1] or key[2]] = _VARIABLE.sub(lambda match: values.get(match[1], match[2] or ""), value)
+        values[key[1] or key[2]] = re.sub(_VARIABLE, lambda match: values.get(match[1], match[2] or ""), value)
         position = _skip(_BLANK, text, _skip(_END, text, position))
     return {name: value.encode() for name, value in values.items()}
 
 
-def _skip(pattern: re.Pattern[str], text: str, position: int) -> int:
-    match = pattern.match(text, position)
+def _skip(pattern: str, text: str, position: int) -> int:
+    match = re.compile(pattern).match(text, position)
     if match is None:
         raise ValueError("text after a closing quote")
     return match.end()
@@ -177,11 +178,11 @@ def _read_value(text: str, start: int, *, after_blank: bool) -> tuple[str, int]:
     if quote == "#" and after_blank:
         return "", start
     pattern = {"'": _SINGLE, '"': _DOUBLE}.get(quote, _UNQUOTED)
-    match = pattern.match(text, start)
+    match = re.compile(pattern).match(text, start)
     if match is None:
         raise ValueError("a quote is not closed")
     if quote == "'":
-        return _SINGLE_ESCAPE.sub(r"\1", match[1]), match.end()
+        return re.sub(_SINGLE_ESCAPE, r"\1", match[1]), match.end()
     if quote == '"':
-        return _DOUBLE_ESCAPE.sub(lambda escape: _ESCAPED.get(escape[1], escape[1]), match[1]), match.end()
+        return re.sub(_DOUBLE_ESCAPE, lambda escape: _ESCAPED.get(escape[1], escape[1]), match[1]), match.end()
     return re.sub(r"\s+#.*", "", match[0]).rstrip(), match.end()

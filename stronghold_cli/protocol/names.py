@@ -19,8 +19,6 @@ MAX_SECRETS = 20_000
 MAX_CIPHERTEXT = 64 << 20
 MAX_DESCRIPTION = 1000
 
-_SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
-_LABEL_PART = re.compile(r"[^\s=,]{1,63}")
 # Bidirectional controls and other invisible format characters are refused by their categories Cc, Cf, Cs, Co, Cn, Zl, Zp;
 # the zero-width joiners, which real scripts and emoji need, are the exception.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -82,7 +80,8 @@ def require_description(text: str) -> str:
 
 def is_secret_name(name: str) -> bool:
     """Whether ``name`` is a legal secret name: ``[A-Za-z_][A-Za-z0-9_]*``, up to 255."""
-    return _SECRET_NAME.fullmatch(name) is not None
+    # An ASCII identifier of Python has exactly this form.
+    return len(name) <= MAX_SECRET_NAME and name.isascii() and name.isidentifier()
 
 
 def require_secret_name(name: str) -> str:
@@ -97,8 +96,7 @@ def require_secret_name(name: str) -> str:
 
 def is_label(key: str, value: str) -> bool:
     """Whether ``key=value`` is a legal label: each part 1 to 63 characters without blanks, ``=``, commas and controls."""
-    parts = (key, value)
-    return all(_LABEL_PART.fullmatch(part) is not None and not _control_character(part) for part in parts)
+    return all(re.fullmatch(r"[^\s=,]{1,63}", part) and not _control_character(part) for part in (key, value))
 
 
 def is_plain_text(text: str) -> bool:

@@ -40,14 +40,11 @@ _PARAMETERS = (
     r';created=(?P<created>0|[1-9][0-9]{0,14});nonce="(?P<nonce>[0-9a-f]{32})"'
     rf';keyid="(?P<key_id>{_KEY_ID})";alg="ed25519";tag="stronghold-v1"'
 )
-_KEY_ID_TEXT = re.compile(_KEY_ID)
-_METHOD_TEXT = re.compile(_METHOD)
-_AUTHORITY_TEXT = re.compile(_AUTHORITY)
-_TARGET = re.compile(rf"(?P<path>{_PATH})(?:\?(?P<query>{_QUERY}))?")
-_CONTENT_DIGEST_HEADER = re.compile(_CONTENT_DIGEST)
-_SIGNATURE_INPUT_HEADER = re.compile(rf"sh=(?P<parameters>{_PARAMETERS})")
-_SIGNATURE_HEADER = re.compile(r"sh=:(?P<signature>[A-Za-z0-9+/]{86}==):")
-_BASE = re.compile(
+# Patterns, compiled when they are first used (``re`` keeps them): a client signs and never parses.
+_TARGET = rf"(?P<path>{_PATH})(?:\?(?P<query>{_QUERY}))?"
+_SIGNATURE_INPUT = rf"sh=(?P<parameters>{_PARAMETERS})"
+_SIGNATURE = r"sh=:(?P<signature>[A-Za-z0-9+/]{86}==):"
+_BASE = (
     rf'"@method": (?P<method>{_METHOD})\n'
     rf'"@authority": (?P<authority>{_AUTHORITY})\n'
     rf'"@path": (?P<path>{_PATH})\n'
@@ -112,7 +109,7 @@ class SignatureBase(Record):
 
 def parse_key_id(text: str) -> KeyId:
     """The key id of ``kind:hex``; raises ``MalformedError`` for any other text."""
-    if not _KEY_ID_TEXT.fullmatch(text):
+    if not re.fullmatch(_KEY_ID, text):
         raise MalformedError("a key id is not one of t:, o:, l:, i: with 32 or r: with 64 hex digits")
     return KeyId(kind=text[0], raw=decode_hex(text[2:], KEY_ID_BYTES[text[0]]))
 
@@ -156,11 +153,11 @@ def parse_request(
     The three headers are given as all lines of that name: exactly one each is accepted. ``authority`` is the server's own
     configured name, not the Host header; ``target`` and ``body`` are the bytes received. The body's digest is checked here.
     """
-    header = _one_header(content_digest, "Content-Digest", _CONTENT_DIGEST_HEADER)
+    header = _one_header(content_digest, "Content-Digest", _CONTENT_DIGEST)
     if decode_base64(header["digest"], length=32) != digest(body):
         raise MalformedError("the Content-Digest is not that of the body")
-    parameters = _one_header(signature_input, "Signature-Input", _SIGNATURE_INPUT_HEADER)
-    signed = _one_header(signature, "Signature", _SIGNATURE_HEADER)
+    parameters = _one_header(signature_input, "Signature-Input", _SIGNATURE_INPUT)
+    signed = _one_header(signature, "Signature", _SIGNATURE)
     return RequestSignature(
         key_id=parse_key_id(parameters["key_id"]),
         created=_decode_created(parameters["created"]),
@@ -172,7 +169,7 @@ def parse_request(
 
 def parse_signature_base(base: str) -> SignatureBase:
     """Read a signature base, as an audit entry keeps it; raises ``MalformedError`` for any other text."""
-    match = _BASE.fullmatch(base)
+    match = re.fullmatch(_BASE, base)
     if not match:
         raise MalformedError("a signature base does not have the one form")
     return SignatureBase(
@@ -189,11 +186,11 @@ def parse_signature_base(base: str) -> SignatureBase:
 
 def _signature_base(method: str, authority: str, target: str, content_digest: str, parameters: str) -> str:
     """RFC 9421, section 2.5: one line per component, the parameters last, no line feed at the end."""
-    if not _METHOD_TEXT.fullmatch(method):
+    if not re.fullmatch(_METHOD, method):
         raise MalformedError("a request's method is not an upper-case word")
-    if not _AUTHORITY_TEXT.fullmatch(authority):
+    if not re.fullmatch(_AUTHORITY, authority):
         raise MalformedError("a request's authority is not a lower-case host and port")
-    parts = _TARGET.fullmatch(target) if len(target) <= MAX_TARGET else None
+    parts = re.fullmatch(_TARGET, target) if len(target) <= MAX_TARGET else None
     if not parts:
         raise MalformedError(f"a request's target is not a path and query of at most {MAX_TARGET} printable characters")
     return (
@@ -207,10 +204,10 @@ def _content_digest(body: bytes) -> str:
     return f"sha-256=:{encode_base64(digest(body))}:"
 
 
-def _one_header(lines: Sequence[str], name: str, form: re.Pattern[str]) -> re.Match[str]:
+def _one_header(lines: Sequence[str], name: str, form: str) -> re.Match[str]:
     if len(lines) != 1:
         raise MalformedError(f"a request has {len(lines)} headers {name} instead of one")
-    match = form.fullmatch(lines[0]) if len(lines[0]) <= MAX_HEADER else None
+    match = re.fullmatch(form, lines[0]) if len(lines[0]) <= MAX_HEADER else None
     if not match:
         raise MalformedError(f"the header {name} of a request does not have the one form")
     return match

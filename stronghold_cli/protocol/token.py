@@ -32,19 +32,14 @@ _COMMON_BYTES = 3 + PIN_BYTES + 4
 _PLAIN_HTTP = 1
 _QUOTES = tuple("\"'`‘’“”«»")
 
-_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
-_LOOPBACK_IPV4 = re.compile(rf"127(?:\.{_OCTET}){{3}}")
 _ADDRESS = re.compile(
     rf"(?P<host>{_LABEL}(?:\.{_LABEL})*|\[(?P<ipv6>[0-9a-f:.]{{2,45}})\])"
-    rf"(?::(?P<port>{_PORT}))?"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?"
     r"(?P<path>(?:/[A-Za-z0-9._~-]+)*)"
 )
 # A last label that begins with a digit and is numeric to a resolver ("127.1", "0x7f000001") is an IPv4 address.
-_NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/]*)(?P<path>/.*)?", re.IGNORECASE)
+_NUMERIC_LABEL = r"[0-9]+|0x[0-9a-f]*"
 
 
 class _Common(Record):
@@ -245,7 +240,7 @@ def address_fault(address: str, plain_http: bool) -> str:
     ``host[:port][/base/path]``: lower-case ASCII host, IPv4 or bracketed IPv6; no port that the scheme implies; base path
     of letters, digits and ``._~-`` without a slash at the end; 1 to 255 characters in all.
     """
-    match = _ADDRESS.fullmatch(address) if len(address) <= MAX_ADDRESS else None
+    match = _parts(address) if len(address) <= MAX_ADDRESS else None
     if not match:
         return "is not host[:port][/base/path] in lower case"
     if match["port"] == ("80" if plain_http else "443"):
@@ -254,7 +249,7 @@ def address_fault(address: str, plain_http: bool) -> str:
         return "has a base path with . or .. in it"
     if match["ipv6"] is not None:
         return "" if _ipv6(match["ipv6"]) else "has an IPv6 address that is none, or is not in its shortest form"
-    if _NUMERIC_LABEL.fullmatch(match["host"].rpartition(".")[2]) and not _IPV4.fullmatch(match["host"]):
+    if re.fullmatch(_NUMERIC_LABEL, match["host"].rpartition(".")[2]) and not _is_ipv4(match["host"]):
         return "has an IPv4 address that is none"
     return ""
 
@@ -264,14 +259,15 @@ def split_url(url: str) -> tuple[bool, str]:
 
     The host is put in lower case; a port that the scheme implies and slashes at the end are left out.
     """
-    match = _URL.fullmatch(url)
-    if not match:
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.lower() not in {"https", "http"}:
         raise UsageError(
             "The server's URL does not begin with https:// or http://.", hint="Write it as https://HOST[:PORT]."
         )
-    plain_http = match["scheme"].lower() == "http"
-    authority = match["authority"].lower().removesuffix(":80" if plain_http else ":443")
-    address = authority + (match["path"] or "").rstrip("/")
+    plain_http = scheme.lower() == "http"
+    authority, slash, path = rest.partition("/")
+    authority = authority.lower().removesuffix(":80" if plain_http else ":443")
+    address = authority + (slash + path).rstrip("/")
     fault = address_fault(address, plain_http)
     if fault:
         raise UsageError(
@@ -283,12 +279,12 @@ def split_url(url: str) -> tuple[bool, str]:
 
 def is_loopback(address: str) -> bool:
     """Whether a legal address is this machine by its text alone: ``localhost``, 127.0.0.0/8 or ``[::1]``."""
-    match = _ADDRESS.fullmatch(address)
+    match = _parts(address)
     if not match:
         return False
     if match["ipv6"] is not None:
         return _ipv6(match["ipv6"]) == bytes(15) + b"\x01"
-    return match["host"] == "localhost" or _LOOPBACK_IPV4.fullmatch(match["host"]) is not None
+    return match["host"] == "localhost" or (match["host"].startswith("127.") and _is_ipv4(match["host"]))
 
 
 def _parse_as(wanted: type[_Kind], text: str) -> _Kind:
@@ -317,6 +313,23 @@ def _check_common(plain_http: bool, pin: bytes, floor: int, address: str) -> Non
 
 def _checksum(body: bytes) -> bytes:
     return digest(_CHECKSUM_LABEL + body)[:_CHECKSUM_BYTES]
+
+
+def _parts(address: str) -> re.Match[str] | None:
+    match = _ADDRESS.fullmatch(address)
+    return match if match and _is_at_most(match["port"] or "", "65535") else None
+
+
+def _is_ipv4(host: str) -> bool:
+    octets = host.split(".")
+    return len(octets) == 4 and all(
+        each.isdigit() and (each == "0" or each[0] != "0") and _is_at_most(each, "255") for each in octets
+    )
+
+
+def _is_at_most(digits: str, greatest: str) -> bool:
+    """Compare two numbers without leading zeros by their digits."""
+    return (len(digits), digits) <= (len(greatest), greatest)
 
 
 def _ipv6(text: str) -> bytes | None:

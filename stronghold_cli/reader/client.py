@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol
-from urllib.parse import quote
 
 from stronghold_cli.crypto.keys import TokenSecret
 from stronghold_cli.crypto.secrets import Secret
@@ -114,7 +113,13 @@ def _readable(server: SignedServer, token: AgentToken, clock: Callable[[], float
 def _profile_query(asked: Asked) -> str:
     if asked.id is not None:
         return f"&profile_id={asked.id.hex()}"
-    return f"&profile={quote(asked.name, safe='')}" if asked.name is not None else ""
+    if asked.name is None:
+        return ""
+    if asked.name.isascii() and asked.name.replace("-", "_").isidentifier():
+        return f"&profile={asked.name}"  # nothing to escape, and nothing to import for it
+    from urllib.parse import quote
+
+    return f"&profile={quote(asked.name, safe='')}"
 
 
 def _key_id(secret: TokenSecret) -> KeyId:

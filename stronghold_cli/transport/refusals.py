@@ -6,7 +6,6 @@ server sends is not shown.
 
 from __future__ import annotations
 
-import re
 import time
 
 from stronghold_cli.protocol.encoding import decode_json
@@ -20,9 +19,7 @@ PROTOCOL_HEADER = "stronghold-protocol"
 MAX_RETRY_AFTER = 30
 ERROR_BYTES = 64 << 10
 
-_CODE = re.compile(r"[A-Z][A-Z0-9_]{1,39}")
-_SECONDS = re.compile(r"[0-9]{1,9}")
-_NUMBER = re.compile(r"[0-9]{1,6}")
+_CODE_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
 # Code: what happened, and what to do.
 SENTENCES: dict[str, tuple[str, str]] = {
@@ -112,7 +109,7 @@ def read_answer(answer: WireAnswer, route: Route, *, version: str, now: int) -> 
 def retry_after(answer: WireAnswer) -> int | None:
     """``Retry-After`` in seconds; ``None`` where it is missing or no number of seconds."""
     text = answer.headers.get("retry-after", "").strip()
-    return int(text) if _SECONDS.fullmatch(text) else None
+    return int(text) if _is_number(text, 9) else None
 
 
 def _code_of(body: bytes) -> str:
@@ -123,7 +120,16 @@ def _code_of(body: bytes) -> str:
         return ""
     error = whole.get("error") if isinstance(whole, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
+    return code if isinstance(code, str) and _is_code(code) else ""
+
+
+def _is_code(text: str) -> bool:
+    """Whether ``text`` is 2 to 40 capitals, digits and underscores, a capital first."""
+    return 2 <= len(text) <= 40 and _CODE_CHARACTERS.issuperset(text) and text[0].isalpha()
+
+
+def _is_number(text: str, most_digits: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= most_digits
 
 
 def _refused(answer: WireAnswer, code: str, now: int) -> Refused:
@@ -150,7 +156,7 @@ def _unavailable(answer: WireAnswer, route: Route, code: str) -> Unavailable:
 
 
 def _other_protocol(spoken: str, route: Route, version: str) -> ClientTooOld:
-    known = spoken if _NUMBER.fullmatch(spoken) else "an unreadable version"
+    known = spoken if _is_number(spoken, 6) else "an unreadable version"
     older = known.isdigit() and int(known) < int(PROTOCOL)
     return ClientTooOld(
         f"The server at {route.authority} speaks protocol {known}, this program (stronghold {version}) speaks {PROTOCOL}.",

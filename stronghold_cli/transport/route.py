@@ -8,13 +8,15 @@ Environment: ``STRONGHOLD_URL`` (replaces the address in a token or account), ``
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Callable, Mapping
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING
 
 from stronghold_cli.protocol.errors import LocalFileError, UsageError
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.token import is_loopback, split_url
+
+if TYPE_CHECKING:
+    import ssl
 
 _PROXY_PORT = 8080
 
@@ -64,6 +66,8 @@ def find_route(base_url: str, environ: Mapping[str, str], warn: Callable[[str], 
 
 def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
     """What is believed of a server's certificate: the CA file that is named, else the system's, else certifi's."""
+    import ssl  # not for plain http, which is most of what reaches a server on the same machine
+
     for variable in ("STRONGHOLD_CA_FILE", "SSL_CERT_FILE"):
         if path := environ.get(variable):
             return _context_of(variable, path)
@@ -73,6 +77,8 @@ def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _context_of(variable: str, path: str) -> ssl.SSLContext:
+    import ssl
+
     try:
         context = ssl.create_default_context(cafile=path)
     except OSError as error:  # ssl.SSLError is one too
@@ -87,6 +93,8 @@ def _context_of(variable: str, path: str) -> ssl.SSLContext:
 
 def _add_certifi(context: ssl.SSLContext) -> None:
     """Interpreters that bring their own OpenSSL may find no certificates where it looks: certifi's are used then."""
+    import ssl
+
     folder = ssl.get_default_verify_paths().capath
     if context.cert_store_stats()["x509_ca"] or (folder and os.path.isdir(folder)):
         return
@@ -97,8 +105,10 @@ def _add_certifi(context: ssl.SSLContext) -> None:
 
 def _split_authority(authority: str, default_port: int) -> tuple[str, int]:
     """Host (IPv6 without brackets) and port of an authority that ``split_url`` has accepted."""
-    parts = urlsplit(f"//{authority}")
-    return parts.hostname or "", parts.port or default_port
+    host, colon, port = authority.rpartition(":")
+    if not colon or authority.endswith("]"):  # no port, or the colon is one of an IPv6 address
+        host, port = authority, ""
+    return host.strip("[]"), int(port or default_port)
 
 
 def _find_proxy(plain_http: bool, host: str, port: int, environ: Mapping[str, str]) -> Proxy | None:
@@ -107,6 +117,8 @@ def _find_proxy(plain_http: bool, host: str, port: int, environ: Mapping[str, st
     name, text = next(found, ("", ""))
     if not text or _is_exempt(host, port, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
         return None
+    from urllib.parse import unquote, urlsplit  # not without a proxy
+
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         proxy_host, proxy_port = parts.hostname, parts.port or _PROXY_PORT

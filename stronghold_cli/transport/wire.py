@@ -1,20 +1,22 @@
 """What the two ways of sending a request have in common: one interface, and what each failure is called.
 
-``direct`` (the standard library's ``http.client``; one connection per request) is for the agents' commands, whose whole
+``direct`` (a socket and a small reader of HTTP/1.1; one connection per request) is for the agents' commands, whose whole
 run is shorter than the import of the other; ``pooled`` (httpx) is for operators' commands, which send many. The tests of
 the wire run over both.
 """
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from stronghold_cli.protocol.errors import IntegrityError, MalformedError, StrongholdError, Unavailable
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.transport.route import Route
+
+if TYPE_CHECKING:
+    import ssl
 
 CONNECT_SECONDS = 10.0
 PIECE = 1 << 16
@@ -141,6 +143,8 @@ def not_stronghold(message: str, code: str = "NOT_STRONGHOLD") -> StrongholdErro
 
 def _tls_cause(error: BaseException) -> ssl.SSLError | None:
     """The TLS error at the bottom of ``error``, if there is one."""
+    import ssl  # only failures, and what speaks TLS, need it
+
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
@@ -148,6 +152,8 @@ def _tls_cause(error: BaseException) -> ssl.SSLError | None:
 
 
 def _tls_failure(route: Route, error: ssl.SSLError, environ: Mapping[str, str]) -> NotSent:
+    import ssl
+
     if isinstance(error, ssl.SSLCertVerificationError):
         named = next((each for each in ("STRONGHOLD_CA_FILE", "SSL_CERT_FILE") if environ.get(each)), "")
         hint = (

@@ -39,25 +39,41 @@ CONFINED = {
     "pickle": (),
 }
 
-# What must not be loaded by the commands that pipelines call in a loop; each costs more than the work itself.
+# What must not be loaded by the commands that pipelines call in a loop; many cost more than the work itself.
 HEAVY = {
     "asyncio",
     "dataclasses",
+    "datetime",
+    "difflib",
+    "email",
+    "http",
     "httpx",
     "importlib.metadata",
     "inspect",
+    "ipaddress",
     "logging",
+    "pathlib",
+    "platformdirs",
     "pydantic",
     "rich",
+    "shutil",
+    "ssl",  # over TLS only
+    "stringprep",
+    "subprocess",
     "tempfile",
-    "urllib.request",
+    "typer",
+    "urllib",
+    "uuid",
 }
 # The parts of the client that such a command goes through.
-HOT_PATH = ("protocol", "crypto", "reader", "keystore", "transport", "formats", "process", "output")
+HOT_PATH = (
+    *("protocol", "crypto", "reader", "keystore", "transport", "formats", "process", "output", "start"),
+    *("commands/declared", "commands/plain_words", "commands/pulling", "commands/storing", "commands/reading"),
+)
 # Modules of these places that only operators' commands load, which send many requests.
 NOT_HOT = {"transport/pooled.py"}
 # What a start without a command (`stronghold --version`) must not load beyond that: it neither speaks nor decrypts.
-NOT_FOR_VERSION = HEAVY | {"cryptography", "http.client", "json", "ssl", "typer"}
+NOT_FOR_VERSION = HEAVY | {"cryptography", "json"}
 
 
 def sources() -> list[Path]:

@@ -24,6 +24,7 @@ FORBIDDEN = (
     "stronghold_cli.output",
     "stronghold_cli.process",
     "stronghold_cli.reader",
+    "stronghold_cli.start",
     "stronghold_cli.transport",
     "stronghold_cli.vault",
     "cryptography.fernet",

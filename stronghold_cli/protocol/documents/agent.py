@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,7 +14,6 @@ from stronghold_cli.protocol.record import Record
 
 MAX_TOKENS = 100
 MAX_LABELS = 64
-_LAST4 = re.compile(r"[0-9A-Za-z]{4}")
 
 
 class Rate(Record):
@@ -124,7 +122,7 @@ def _labels(value: dict[str, Any]) -> dict[str, str]:
 def _token(value: object) -> Token:
     members = Members(value, "agent.tokens", Token.members)
     last4 = members.text("last4", 4)
-    if not _LAST4.fullmatch(last4):
+    if len(last4) != 4 or not last4.isascii() or not last4.isalnum():
         raise MalformedError("agent.tokens: last4 is not four base62 digits")
     return Token(
         name=members.name("name"),

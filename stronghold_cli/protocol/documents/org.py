@@ -18,7 +18,7 @@ from stronghold_cli.protocol.errors import MalformedError
 from stronghold_cli.protocol.names import caseless
 from stronghold_cli.protocol.record import Record
 
-_VERSION = re.compile(r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})")
+_VERSION = r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})"
 MAX_OPERATORS = 1000
 MAX_LOG_KEYS = 100
 
@@ -143,7 +143,7 @@ def genesis_org_id(root_sign: bytes) -> bytes:
 
 def version_number(text: str) -> tuple[int, ...]:
     """``major.minor.patch`` as three integers, for comparison; raises ``MalformedError``."""
-    match = _VERSION.fullmatch(text)
+    match = re.fullmatch(_VERSION, text)
     if match is None:
         raise MalformedError("a version is not major.minor.patch")
     return tuple(int(part) for part in match.groups())
