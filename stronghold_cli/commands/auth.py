@@ -225,7 +225,7 @@ def _unlock(keyset: Keyset, seconds: int | None) -> _Unlocked:
 
     seconds = seconds or sessions.SESSION_SECONDS
     now = int(time.time())
-    return _Unlocked(now + seconds, sessions.unlock(keyset, now=now, random=os.urandom, seconds=seconds))
+    return _Unlocked(now + seconds, sessions.unlock(keyset, now=now, random=os.urandom, seconds=seconds, warn=warn))
 
 
 def _unlock_seconds(text: str | None) -> int | None:
