@@ -4,7 +4,7 @@
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: help venv demo test check bench soak format lock clean
+.PHONY: help venv demo test check bench soak format lock wheel sbom clean
 
 help:
 	@echo "make demo     the whole product in a minute, on a temporary server (KEEP=1 leaves its folder behind)"
@@ -14,6 +14,8 @@ help:
 	@echo "make bench    the table of ratios"
 	@echo "make soak     the property tests with many more examples, and a profile of 10,000 secrets"
 	@echo "make lock     remake requirements/ (ARGS=--upgrade for newer versions)"
+	@echo "make wheel    dist/*.whl, the same bytes from the same commit on every machine"
+	@echo "make sbom     dist/sbom-client.json and dist/sbom-server.json (CycloneDX), from the lock"
 	@echo "make venv     only .venv, with the tools"
 	@echo "make clean    remove what was made, .venv too"
 
@@ -53,7 +55,14 @@ soak: .venv/.dev
 lock:
 	.ci/lock $(ARGS)
 
+wheel: .venv/.dev
+	.ci/wheel dist
+
+sbom: .venv/.dev
+	.ci/tools
+	.ci/sbom dist
+
 clean:
-	rm -rf .venv .venv-lock build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache htmlcov
+	rm -rf .venv .venv-lock .venv-tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf *.egg-info

@@ -2,11 +2,18 @@
 
 A command's module is imported only when that command is called, and completes or shows its own help; the top-level help
 comes from the table here. ``start`` comes before: it moves the options that every command takes to the front.
+
+Shells complete by calling the program with ``_<PROGRAM>_COMPLETE`` and the words so far in the environment; the scripts that
+do so, and the protocol, are Typer's.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from importlib import import_module
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -34,6 +41,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "demo", "Show the main job on a server of its own."),
     "whoami": ("auth", "status", "Who is acting, and from where (the same as: auth status)."),
 }
+PROGRAMS = ("stronghold", "api-stronghold-cli")
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
+COMPLETION_FLAGS = ("--install-completion", "--show-completion")
 FIRST_STEPS = """\
 stronghold keeps secrets in profiles; agents pull them with a token. First steps:
   stronghold server start                              run a server (one folder, nothing else to set up)
@@ -43,14 +53,27 @@ stronghold keeps secrets in profiles; agents pull them with a token. First steps
   STRONGHOLD_TOKEN=shat_… stronghold env pull -o .env  pull, anywhere (all commands: stronghold --help)"""
 
 
-def build_app(wanted: str | None) -> typer.Typer:
-    """The app with the module of the command ``wanted`` loaded; ``None`` loads every command."""
+def complete() -> int:
+    """Print what can stand at the cursor, for a shell; on any trouble nothing: the person is in the middle of a line."""
+    words = os.environ.get("COMP_WORDS", "") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    wanted = next((word for word in words.split() if word in COMMANDS), "")
+    sys.modules["rich"] = None  # type: ignore[assignment]  # Typer would load it, to strip markup that our texts do not have
+    with suppress(Exception):
+        typer.main.get_command(build_app(wanted, completion=True)).main([], prog_name=_program())
+    return ExitCode.FAILED
+
+
+def build_app(wanted: str | None, *, completion: bool = False) -> typer.Typer:
+    """The app with the module of the command ``wanted`` loaded; ``None`` loads every command.
+
+    ``completion`` adds the options that install and show the completion of shells.
+    """
     app = typer.Typer(
         name="stronghold",
         help="A zero-knowledge secrets manager: operators keep secrets in profiles, agents pull them with a token.",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        add_completion=False,
+        add_completion=completion,
         context_settings={"help_option_names": ["--help", "-h"]},
     )
     app.callback(invoke_without_command=True)(_root)
@@ -95,10 +118,11 @@ def _add_loaded(app: typer.Typer, name: str, module: str, attribute: str, summar
 def invoke(arguments: list[str]) -> int:
     """Have Typer read one command line, global flags first, and carry it out; returns the exit code."""
     wanted = next((word for word in arguments if word in COMMANDS), "")
+    _name_shell(arguments)
     try:
         # Not by Typer's own `main`, which takes a KeyboardInterrupt for an exit code and so leaves nothing to tell.
-        command = typer.main.get_command(build_app(wanted))
-        with command.make_context("stronghold", list(arguments)) as context:
+        command = typer.main.get_command(build_app(wanted, completion=not wanted))
+        with command.make_context(_program(), list(arguments)) as context:
             result = command.invoke(context)
     except typer.Exit as end:
         return int(end.exit_code)
@@ -110,6 +134,22 @@ def invoke(arguments: list[str]) -> int:
             return ExitCode.USAGE
         raise _usage_error(error) from error
     return result if isinstance(result, int) else 0
+
+
+def _program() -> str:
+    """The name that was called; ``python -m stronghold_cli`` counts as the first."""
+    name = os.path.basename(sys.argv[0])
+    return name if name in PROGRAMS else PROGRAMS[0]
+
+
+def _name_shell(arguments: list[str]) -> None:
+    """Let a shell's name follow ``--install-completion`` and ``--show-completion``; without one Typer looks which it is.
+
+    Typer knows one form at a time, and chooses by this variable.
+    """
+    for flag, word in pairwise(arguments):
+        if flag in COMPLETION_FLAGS and word in SHELLS:
+            os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
 
 
 def _usage_error(error: Exception) -> UsageError:

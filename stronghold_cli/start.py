@@ -6,6 +6,7 @@ called without Typer (docs/decisions/hot-commands.md).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -15,10 +16,16 @@ from stronghold_cli.output import configure, guard
 from stronghold_cli.process.hardening import forbid_core_dumps
 
 GLOBAL_FLAGS = {"--quiet": "--quiet", "-q": "--quiet", "--json": "--json", "--debug": "--debug"}
+# What a shell sets, by the name of the program, when it asks what can stand at the cursor.
+COMPLETE_VARIABLES = ("_STRONGHOLD_COMPLETE", "_API_STRONGHOLD_CLI_COMPLETE")
 
 
 def run(arguments: list[str]) -> int:
     """Carry out one command line and return the exit code of the process."""
+    if any(variable in os.environ for variable in COMPLETE_VARIABLES):
+        from stronghold_cli.main import complete
+
+        return complete()
     arguments = with_global_flags_first(arguments)
     configure(quiet="--quiet" in arguments, json="--json" in arguments, debug="--debug" in arguments)
     forbid_core_dumps()

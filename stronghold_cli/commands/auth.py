@@ -27,7 +27,7 @@ from stronghold_cli.commands.typed import (
 )
 from stronghold_cli.keystore.identities import Account, TokenIdentity, load_account, store_account
 from stronghold_cli.keystore.marks import HeadMark
-from stronghold_cli.output import ago, ask_passphrase, emit, emit_json, say, settings, when
+from stronghold_cli.output import ago, ask_passphrase, emit, emit_json, say, settings, warn, when
 from stronghold_cli.protocol.errors import Conflict, TokenMalformed, UsageError
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _unlock(keyset: Keyset, seconds: int | None) -> _Unlocked:
 
     seconds = seconds or sessions.SESSION_SECONDS
     now = int(time.time())
-    return _Unlocked(now + seconds, sessions.unlock(keyset, now=now, random=os.urandom, seconds=seconds))
+    return _Unlocked(now + seconds, sessions.unlock(keyset, now=now, random=os.urandom, seconds=seconds, warn=warn))
 
 
 def _unlock_seconds(text: str | None) -> int | None:

@@ -229,7 +229,7 @@ def _settle(new: NewOrg, context: str, server: Server) -> tuple[int, str | None]
         server=server, keyset=new.keyset, anchor=kit.pin, floor=kit.floor, clock=time.time, random=os.urandom
     )
     Replica(operator).keep(new.state)
-    return now + SESSION_SECONDS, unlock(new.keyset, now=now, random=os.urandom)
+    return now + SESSION_SECONDS, unlock(new.keyset, now=now, random=os.urandom, warn=warn)
 
 
 def _write_project_file(context: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from stronghold_cli.keystore.files import remove
 from stronghold_cli.keystore.paths import config_dir, data_dir, runtime_dir, state_dir
+from stronghold_cli.keystore.sessions import lock_all
 from stronghold_cli.protocol.errors import LocalFileError
 
 
@@ -25,6 +26,7 @@ def stored_paths(environ: Mapping[str, str] = os.environ) -> list[str]:
 def logout_all(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Remove every file of ``stored_paths``, marks too, and the folders that are empty then; returns the paths."""
     kept = list(_kept(environ))
+    lock_all(environ=environ)  # what lies in a keyring is no file
     for _, path in kept:
         remove(path)
     for folder in {folder for folder, _ in kept}:

@@ -4,6 +4,7 @@
 ``config.toml``.
 Of both files only ``profile``, ``format``, ``context`` and ``only`` are read, no address and no command: the folder may be
 somebody else's. Other keys are named in ``ignored``, so that the caller can warn.
+Only the user's own file says where session keys are kept (``session_store``).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Settings(Record):
     format: str | None = None
     context: str | None = None
     only: tuple[str, ...] = ()
+    session_store: str | None = None
     ignored: tuple[str, ...] = ()
 
 
@@ -74,11 +76,14 @@ def folder_settings(start: str | None = None) -> Settings:
 def user_settings() -> Settings:
     """The settings of the user's ``config.toml``."""
     path = os.path.join(config_dir(), "config.toml")
-    return read_settings(path) if os.path.isfile(path) else Settings()
+    return read_settings(path, own=True) if os.path.isfile(path) else Settings()
 
 
-def read_settings(path: str) -> Settings:
-    """Read a settings file; ``LocalFileError`` that names it for anything but the known keys in their types."""
+def read_settings(path: str, *, own: bool = False) -> Settings:
+    """Read a settings file; ``LocalFileError`` that names it for anything but the known keys in their types.
+
+    ``own``: it is the user's, so it may say where session keys are kept, too.
+    """
     import tomllib
 
     try:
@@ -93,7 +98,8 @@ def read_settings(path: str) -> Settings:
         format=_text(whole, "format", path),
         context=_text(whole, "context", path),
         only=_texts(whole, "only", path),
-        ignored=tuple(sorted(whole.keys() - {"profile", "format", "context", "only"})),
+        session_store=_text(whole, "session_store", path) if own else None,
+        ignored=tuple(sorted(whole.keys() - {"profile", "format", "context", "only", *(["session_store"] if own else [])})),
     )
 
 
