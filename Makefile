@@ -12,7 +12,7 @@ help:
 	@echo "make check    formatting, lint, types, import directions"
 	@echo "make format   write the formatting"
 	@echo "make bench    the table of ratios"
-	@echo "make soak     the property tests with many more examples"
+	@echo "make soak     all long forms: many more examples of the properties, every injected fault, 200 kills"
 	@echo "make lock     remake requirements/ (ARGS=--upgrade for newer versions)"
 	@echo "make venv     only .venv, with the tools"
 	@echo "make clean    remove what was made, .venv too"
@@ -47,7 +47,7 @@ bench: .venv/.server
 	@$(BIN)/python bench/run.py $(ARGS)
 
 soak: .venv/.dev
-	$(BIN)/python -m pytest -n $(JOBS) -o session_timeout=36000 --timeout 1800 --hypothesis-profile soak tests/properties $(ARGS)
+	FAULTS=full $(BIN)/python -m pytest -n $(JOBS) -o session_timeout=36000 --timeout 3600 --hypothesis-profile soak tests/properties tests/faults $(ARGS)
 
 lock:
 	.ci/lock $(ARGS)
