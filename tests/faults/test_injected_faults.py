@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.client import Customer
 from tests.faults.injecting import READS, STORAGE, WRITES, Fault, Injection, nth_calls, sentences
-from tests.faults.serving import Serving
+from tests.faults.serving import FULL, Serving
 from tests.server.drafts import Draft
 
 
@@ -46,6 +46,8 @@ def test_fault_while_serving_is_told_and_leaves_what_was_told(
             use(customer)
             if injection.has_struck:
                 outcomes[how_it_ended(serving)] += 1
+            else:
+                assert FULL, f"the {nth}. call was not met: fewer calls are made than for durable writes"
         customer.compare() if serving.process is None else None
         if serving.process is None:
             serving.start()
@@ -57,6 +59,7 @@ def test_fault_while_serving_is_told_and_leaves_what_was_told(
     serving.stop()
     report(test="serving", fault=str(fault), met=sum(outcomes.values()), outcomes=outcomes)
     assert outcomes
+    assert fault in READS or not outcomes["goes on"], "after a failed write the server went on"
 
 
 def how_it_ended(serving: Serving) -> str:
