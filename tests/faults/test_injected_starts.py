@@ -57,7 +57,7 @@ def test_fault_at_the_first_start_leaves_a_folder_that_starts(
     assert outcomes
 
 
-@pytest.mark.parametrize("fault", [*WRITES, *READS], ids=str)
+@pytest.mark.parametrize("fault", [*NAMES, *WRITES, *READS], ids=str)
 def test_fault_at_the_start_after_a_kill_loses_nothing(
     serving: Serving, strace: str, report: Callable[..., None], fault: Fault
 ) -> None:

@@ -371,6 +371,7 @@ def _open_writer(path: str, vfs: str | None, now: int) -> apsw.Connection:
         connection.execute(WRITE_APPLICATION_ID)
         migrate(connection, sqlite_migrations(), now)
         connection.execute(EMPTY_WAL).fetchall()
+        sync_folder(os.path.dirname(os.path.abspath(path)))  # SQLite does so too, but pays no heed where that fails
     except apsw.Error as error:
         raise LocalFileError(
             f"the database {path} cannot be used: {error}",
