@@ -12,7 +12,7 @@ help:
 	@echo "make check    formatting, lint, types, import directions"
 	@echo "make format   write the formatting"
 	@echo "make bench    the table of ratios"
-	@echo "make soak     the property tests with many more examples, and a profile of 10,000 secrets"
+	@echo "make soak     all long forms: many more examples, every injected fault, 200 kills, 10,000 secrets"
 	@echo "make lock     remake requirements/ (ARGS=--upgrade for newer versions)"
 	@echo "make wheel    dist/*.whl, the same bytes from the same commit on every machine"
 	@echo "make sbom     dist/sbom-client.json and dist/sbom-server.json (CycloneDX), from the lock"
@@ -49,7 +49,7 @@ bench: .venv/.server
 	@$(BIN)/python bench/run.py $(ARGS)
 
 soak: .venv/.dev
-	$(BIN)/python -m pytest -n $(JOBS) -o session_timeout=36000 --timeout 1800 --hypothesis-profile soak tests/properties $(ARGS)
+	FAULTS=full $(BIN)/python -m pytest -n $(JOBS) -o session_timeout=36000 --timeout 3600 --hypothesis-profile soak tests/properties tests/faults $(ARGS)
 	$(BIN)/python bench/large.py --rounds 3 --check
 
 lock:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -27,11 +28,12 @@ from stronghold_server.guard import Limits, guarded
 from stronghold_server.logging_format import configure_logging
 from stronghold_server.settings import CONFIG_VARIABLE, Settings, load_settings
 from stronghold_server.setup import first_setup_code, new_setup_code
-from stronghold_server.store.interface import StorageFailed, Store
+from stronghold_server.store.interface import StorageFailed
 from stronghold_server.store.sqlite import SqliteStore
 
 _BACKLOG: Final = 2048
 _GRACE_SECONDS: Final = 10
+_LOGGER: Final = logging.getLogger("stronghold")
 _OPTIONS: Final = {
     "data_dir": "STRONGHOLD_DATA_DIR",
     "host": "STRONGHOLD_LISTEN_HOST",
@@ -112,26 +114,9 @@ class _Process:
     def run(self) -> int:
         """Serve until told to stop; 0, or 1 where the storage failed."""
         settings = self._settings
-        self._server = _Announcing(
-            uvicorn.Config(
-                self._application,
-                http=guarded(_limits(settings)),
-                ws="none",
-                loop="auto",  # uvloop, where the system has it
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                date_header=True,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-                backlog=_BACKLOG,
-                ssl_certfile=settings.tls_certificate or None,
-                ssl_keyfile=settings.tls_key or None,
-            ),
-            lambda: self._announce(self._store),
-        )
         try:
+            code = first_setup_code(self._store, settings.data_dir, settings.setup_code, os.urandom, int(time.time()))
+            self._server = _Announcing(self._config(), lambda: self._announce(code))
             # The loop is for whoever runs the server to make: uvicorn's ``serve`` takes the one that runs.
             with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
                 runner.run(self._server.serve(sockets=[self._listener]))
@@ -139,9 +124,27 @@ class _Process:
             self._store.close()
         return 1 if self._failed else 0
 
-    def _announce(self, store: Store) -> None:
+    def _config(self) -> uvicorn.Config:
         settings = self._settings
-        code = first_setup_code(store, settings.data_dir, settings.setup_code, os.urandom, int(time.time()))
+        return uvicorn.Config(
+            self._application,
+            http=guarded(_limits(settings)),
+            ws="none",
+            loop="auto",  # uvloop, where the system has it
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=True,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            backlog=_BACKLOG,
+            ssl_certfile=settings.tls_certificate or None,
+            ssl_keyfile=settings.tls_key or None,
+        )
+
+    def _announce(self, code: str | None) -> None:
+        settings = self._settings
         if code is not None:
             _say(f"setup code for the first org: {code}")
         scheme = "http" if settings.plain_http else "https"
@@ -149,9 +152,14 @@ class _Process:
         host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
         _say(f"listening on {scheme}://{host}:{self._listener.getsockname()[1]}")
 
-    def _on_failure(self, _: StorageFailed) -> None:
+    def _on_failure(self, failure: StorageFailed) -> None:
         """The storage can no longer be trusted: end, so that a restart reads back what is really there."""
         self._failed = True
+        _LOGGER.critical(
+            "the storage failed: nothing more is written, and the server ends; look at the disk and start it again",
+            exc_info=failure.__cause__,
+            extra={"event": "storage"},
+        )
         if self._server is not None:
             self._server.should_exit = True
 
@@ -176,7 +184,7 @@ class _Announcing(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            await asyncio.to_thread(self._announce)
+            self._announce()
 
 
 def _limits(settings: Settings) -> Limits:

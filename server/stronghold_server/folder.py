@@ -6,6 +6,7 @@ stolen database cannot sign; a backup of the database does not hold it either.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Callable
@@ -103,6 +104,8 @@ def write_private(path: str, content: bytes) -> None:
         os.rename(temporary, path)
         sync_folder(os.path.dirname(path))
     except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise LocalFileError(f"the file {path} cannot be written: {error.strerror}") from error
 
 

@@ -27,25 +27,33 @@ def setup_code_hash(code: str) -> bytes:
 
 def new_setup_code(store: Store, random: Callable[[int], bytes], now: int) -> str:
     """Make a code and keep its hash; 128 random bits, so nobody guesses one."""
-    # The first byte is never zero: base62 of a fixed length of bytes loses none of them.
-    code = "shsc_" + encode_base62(b"\x01" + random(_CODE_BYTES))
-    store.write(lambda writer: writer.add_setup_code(setup_code_hash(code), now)).result()
+    code = _make_code(random)
+    _keep(store, code, now)
     return code
 
 
 def first_setup_code(store: Store, folder: str, given: str, random: Callable[[int], bytes], now: int) -> str | None:
     """At the first start, make a code, or take the one ``given`` by setting, and leave it in the data folder.
 
-    None where an org or a code exists.
+    None where an org or a code exists. The file comes first: a process that ends in between has made no code yet, and the
+    next start makes one, while a code that only the store knew would be nobody's.
     """
     with store.read() as reader:
         if reader.org_ids() or reader.unused_setup_codes():
             return None
-    if given:
-        store.write(lambda writer: writer.add_setup_code(setup_code_hash(given), now)).result()
-    code = given or new_setup_code(store, random, now)
+    code = given or _make_code(random)
     write_private(os.path.join(folder, SETUP_CODE_FILE), f"{code}\n".encode())
+    _keep(store, code, now)
     return code
+
+
+def _make_code(random: Callable[[int], bytes]) -> str:
+    # The first byte is never zero: base62 of a fixed length of bytes loses none of them.
+    return "shsc_" + encode_base62(b"\x01" + random(_CODE_BYTES))
+
+
+def _keep(store: Store, code: str, now: int) -> None:
+    store.write(lambda writer: writer.add_setup_code(setup_code_hash(code), now)).result()
 
 
 def forget_setup_code(folder: str, code: str) -> None:

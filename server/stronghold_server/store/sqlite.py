@@ -8,6 +8,7 @@ What must hold (protocol sections 3 and 7, rule R10):
 - **Poisoned by a failing disk.** After a failed write or fsync nobody knows what the disk holds: every work of the batch
   fails, no later one is taken, ``status().ready`` turns false, and ``on_failure`` tells the process to end. A restart
   reads back what is really there.
+- **A read that fails** is told as such and changes nothing: the connection is thrown away, the server goes on.
 - **Physical deletion.** ``secure_delete`` overwrites what is deleted; older copies are in the write-ahead log until a
   checkpoint has emptied it. A work that erased something resolves after that. A reader with an old snapshot can hold the
   checkpoint up: other works go on meanwhile, and after ``ERASE_SECONDS`` the future resolves all the same, since the
@@ -50,6 +51,7 @@ _BUSY_MILLISECONDS: Final = 5000
 _ERASE_BUSY_MILLISECONDS: Final = 20
 _MAX_IDLE_READERS: Final = 32
 _STATEMENT_CACHE: Final = 200
+UNREADABLE: Final = "the server's storage cannot be read"
 
 OPEN_WRITER: Final = """
     PRAGMA journal_mode = WAL;
@@ -116,13 +118,19 @@ class _Snapshot:
         self._pool = pool
 
     def __enter__(self) -> Reader:
-        self._connection = self._pool.take()
-        self._connection.execute(BEGIN_READ)
+        try:
+            self._connection = self._pool.take()
+            self._connection.execute(BEGIN_READ)
+        except _FAULTS as error:
+            raise StorageFailed(UNREADABLE) from error
         return SqliteReader(self._connection)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, _FAULTS):  # what it has cached may be wrong too: the connection is not used again
+            self._connection.close()
+            raise StorageFailed(UNREADABLE) from error
         self._connection.execute(END_READ)
         self._pool.give_back(self._connection)
 
@@ -363,6 +371,7 @@ def _open_writer(path: str, vfs: str | None, now: int) -> apsw.Connection:
         connection.execute(WRITE_APPLICATION_ID)
         migrate(connection, sqlite_migrations(), now)
         connection.execute(EMPTY_WAL).fetchall()
+        sync_folder(os.path.dirname(os.path.abspath(path)))  # SQLite does so too, but pays no heed where that fails
     except apsw.Error as error:
         raise LocalFileError(
             f"the database {path} cannot be used: {error}",
