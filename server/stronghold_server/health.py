@@ -28,7 +28,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
         status = _status(load_settings(environment))
         fault = "" if status == http.client.OK else f"the answer is {status}"
     except (OSError, http.client.HTTPException) as error:
-        fault = f"no answer: {error or type(error).__name__}"
+        fault = f"no answer: {str(error) or type(error).__name__}"
     except UsageError as error:
         fault = error.message
     sys.stderr.write(f"unhealthy: {fault}\n" if fault else "")
