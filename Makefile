@@ -4,11 +4,12 @@
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: help venv demo test check bench soak format lock wheel sbom clean
+.PHONY: help venv demo test image check bench soak format lock wheel sbom clean
 
 help:
 	@echo "make demo     the whole product in a minute, on a temporary server (KEEP=1 leaves its folder behind)"
 	@echo "make test     all tests (JOBS=$(JOBS) processes; ARGS=… goes to pytest)"
+	@echo "make image    build the container image with buildah, and test it"
 	@echo "make check    formatting, lint, types, import directions"
 	@echo "make format   write the formatting"
 	@echo "make bench    the table of ratios"
@@ -33,7 +34,10 @@ demo: .venv/.server
 	@$(BIN)/stronghold demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --ignore tests/container $(ARGS)
+
+image: .venv/.dev
+	$(BIN)/python -m pytest tests/container -o session_timeout=3600 --timeout 1800 $(ARGS)
 
 check: .venv/.dev
 	$(BIN)/ruff format --check
