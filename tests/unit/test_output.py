@@ -216,6 +216,7 @@ def on_terminal(script: str, typed: bytes = b"", environment: dict[str, str] | N
     return seen.getvalue().decode()
 
 
+@pytest.mark.usefixtures("terminal_or_skip")
 def test_a_table_on_a_terminal_has_columns_and_takes_no_markup_from_cells() -> None:
     script = (
         "from stronghold_cli import output\noutput.configure()\n"
@@ -227,6 +228,7 @@ def test_a_table_on_a_terminal_has_columns_and_takes_no_markup_from_cells() -> N
     assert "LEFT" in shown
 
 
+@pytest.mark.usefixtures("terminal_or_skip")
 def test_no_color_ends_colours() -> None:
     script = "from stronghold_cli import output\noutput.configure()\noutput.warn('w')"
     plain_terminal = {"NO_COLOR": "1", "TERM": "xterm"}
@@ -235,6 +237,7 @@ def test_no_color_ends_colours() -> None:
     assert "\x1b" not in on_terminal(script, environment={"NO_COLOR": "", "TERM": "dumb"})
 
 
+@pytest.mark.usefixtures("terminal_or_skip")
 @pytest.mark.parametrize(("typed", "agreed"), [(b"y\n", True), (b"YES\n", True), (b"\n", False), (b"no\n", False)])
 def test_confirm_asks_on_a_terminal(typed: bytes, agreed: bool) -> None:
     shown = on_terminal("from stronghold_cli import output\nprint(output.confirm('Really?', False))", typed)
@@ -254,6 +257,7 @@ def test_confirm_and_ask_need_an_option_without_a_terminal(monkeypatch: pytest.M
         assert "--name" in asked.value.hint
 
 
+@pytest.mark.usefixtures("terminal_or_skip")
 def test_ask_takes_a_default_and_trims() -> None:
     script = "from stronghold_cli import output\nprint(repr(output.ask('Name', option='--name', default='ann')))"
     assert "'ann'" in on_terminal(script, b"\n")
