@@ -127,7 +127,7 @@ def test_a_line_that_makes_no_sense_is_met_with_silence(environment: dict[str, s
 
 def test_completion_loads_one_command_s_module_and_nothing_heavy(environment: dict[str, str]) -> None:
     script = (
-        "import atexit, sys; from stronghold_cli.main import run\n"
+        "import atexit, sys; from stronghold_cli.start import run\n"
         "atexit.register(lambda: print('LOADED', *(name for name, module in sys.modules.items() if module)))\n"
         "run([])"
     )

@@ -35,7 +35,8 @@ def run(*words: str | Path, fails: bool = False, **variables: str) -> subprocess
     }
     ended = subprocess.run(
         [*map(str, words)],
-        env={**environment, **variables},
+        # uv brings certificates of its own; the machine's are those that reach its registry.
+        env={**environment, "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

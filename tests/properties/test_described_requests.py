@@ -32,7 +32,7 @@ from stronghold_server.guard import Limits, guarded
 from stronghold_server.openapi import describe
 from stronghold_server.routes import ROUTES
 from tests.server.furnished import Furnished, furnish
-from tests.server.stored import TOKEN_USES, stored
+from tests.server.stored import AHEAD_TABLES, TOKEN_USES, stored
 from tests.server.support import TestOrg, World
 
 KEY_KINDS = {route.kind: route.key_kind for route in ROUTES}
@@ -169,12 +169,13 @@ def run(served: Served, kind: str) -> tuple[int, Counter[int]]:
 
 
 def test_every_answer_is_as_described_and_nothing_is_stored(served: Served) -> None:
-    before, entries = stored(served.world, without=TOKEN_USES), served.entries()
+    before = stored(served.world, without=TOKEN_USES, left_out=AHEAD_TABLES)
+    entries = served.entries()
     sent, statuses = 0, Counter[int]()
     for kind in SIGNED:
         count, ended = run(served, kind)
         sent, statuses = sent + count, statuses + ended
-    assert stored(served.world, without=TOKEN_USES) == before
+    assert stored(served.world, without=TOKEN_USES, left_out=AHEAD_TABLES) == before
     authenticated = served.entries() - entries
     print(f"{sent} requests, {authenticated} past the signature, statuses {dict(sorted(statuses.items()))}")
     assert sent >= len(SIGNED) * 12

@@ -120,7 +120,7 @@ def lines(command: Command) -> Iterator[list[str]]:
 def test_each_pair_of_options_is_read_alike_and_quickly(command: Command) -> None:
     with_typer = main.typer.main.get_command(main.build_app(command.words[0]))
     with pytest.MonkeyPatch.context() as patch:  # the app is the same for every line: made once
-        patch.setattr(main, "build_app", lambda _: None)
+        patch.setattr(main, "build_app", lambda _, **__: None)
         patch.setattr(main.typer.main, "get_command", lambda _: with_typer)
         tried = [agree(line) for line in lines(command)]
     assert len(tried) > 20
