@@ -76,7 +76,8 @@ def require_masked_before_anything(job: Job) -> None:
 
 def test_what_was_installed_is_the_checkout_s_own_command_line(installed: Job, checkout: Path, token: str) -> None:
     program = Path(installed.outputs["install"]["program"])
-    assert installed.log == b""
+    # pip may warn of the settings of the machine, and says nothing else.
+    assert all(line.startswith(b"WARNING: ") for line in installed.log.splitlines())
     assert installed.added == {}
     assert program.is_relative_to(installed.temporary)
     packages = next(program.parents[1].glob("lib/python*/site-packages"))
