@@ -9,6 +9,7 @@ from stronghold_cli.protocol.encoding import (
     decode_base62,
     decode_base64,
     decode_hex,
+    decode_integer,
     decode_json,
     decode_text,
     decode_u64,
@@ -184,3 +185,14 @@ def test_json_may_be_eight_deep_with_integers_up_to_2_53() -> None:
     assert decode_json(b"[" * 8 + b"]" * 8, 99) == [[[[[[[[]]]]]]]]
     assert decode_json(b"[9007199254740991,-9007199254740991]", 99) == [2**53 - 1, 1 - 2**53]
     assert decode_json(b'"\\ud83d\\ude00"', 99) == "\U0001f600"
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("7", 7), ("1764000000", 1764000000), (str(2**53 - 1), 2**53 - 1)])
+def test_integer_is_read_from_its_shortest_digits(text: str, value: int) -> None:
+    assert decode_integer(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "00", "01", "-1", "+1", "1 ", "1_0", "1.0", "\u0661", "\u00b2", str(2**53), "9" * 17])
+def test_any_other_text_is_no_integer(text: str) -> None:
+    with pytest.raises(MalformedError):
+        decode_integer(text)
