@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stronghold_cli.protocol.encoding import (
+    MAX_VALUES,
     JsonValue,
     decode_base62,
     decode_base64,
@@ -134,6 +135,24 @@ def test_json_has_a_size_limit() -> None:
     assert decode_json(b"[1]", 3) == [1]
     with pytest.raises(MalformedError, match="more than the 2 allowed"):
         decode_json(b"[1]", 2)
+
+
+def test_json_has_a_limit_of_values() -> None:
+    for encoded in (b"[1,1,1]", b'{"a":1,"b":{}}', b"[[[]]]"):
+        assert decode_json(encoded, 99, 3)
+        with pytest.raises(MalformedError, match="too many values"):
+            decode_json(encoded, 99, 2)
+
+
+@pytest.mark.parametrize("sign", [b",", b"[", b"{"])
+def test_values_are_counted_before_any_of_them_is_made(sign: bytes) -> None:
+    # Neither of the two is JSON: only what is few enough gets as far as being told so.
+    with pytest.raises(MalformedError, match="not strict JSON"):
+        decode_json(sign * 3, 99, 3)
+    with pytest.raises(MalformedError, match="too many values"):
+        decode_json(sign * 4, 99, 3)
+    with pytest.raises(MalformedError, match="too many values"):
+        decode_json(sign * (MAX_VALUES + 1), 2 * MAX_VALUES)
 
 
 @pytest.mark.parametrize(
