@@ -125,6 +125,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Sync": _object({"changes": _ref("Changes")}),
     "Keys": _object({"seals": _by_id(_ref("Bytes")), "wraps": _list(_tuple(_ref("Id"), _ref("Id"), _ref("Bytes")))}),
     "SealingKeys": _object({"keys": _list(_ref("Bytes"))}),
+    "OldKeys": _object({"boxes": _list(_ref("Bytes"))}),
     "Ciphertexts": _object({"ciphertexts": _by_id(_ref("Bytes")), "receipt": _RECEIPT}),
     "TokenUses": _object(
         {"tokens": _by_id(_object({"last_used": _optional("Count"), "uses": _ref("Count")}))},

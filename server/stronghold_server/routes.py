@@ -102,13 +102,20 @@ ROUTES: Final = (
     ),
     _route(
         "sealing-keys", f"{ORG}/sealing-keys", "o", "SealingKeys",
-        "Public sealing keys of root and operators, or of an agent",
+        "Public sealing keys of root and operators, of an agent, or of a group",
         roles=("admin", "editor", "reader"),
-        parameters=(_parameter("agent", "Id", "Whose tokens' keys are asked for; without it, root's and the operators'"),),
+        parameters=(
+            _parameter("agent", "Id", "Whose tokens' keys are asked for; without it and group, root's and the operators'"),
+            _parameter("group", "Id", "Whose members' keys are asked for"),
+        ),
     ),
     _route(
         "contents", f"{ORG}/profiles/{{profile}}/contents", "o", "Ciphertexts", "The ciphertexts of a profile",
         roles=("admin", "editor", "reader"),
+    ),
+    _route(
+        "old-keys", f"{ORG}/profiles/{{profile}}/old-keys", "o", "OldKeys",
+        "The boxed keys of a profile's older epochs, which open its history", roles=("admin", "editor", "reader"),
     ),
     _route("tokens", f"{ORG}/tokens", "o", "TokenUses", "When each token was last used", roles=("admin", "auditor")),
     _route(

@@ -240,6 +240,17 @@ def decode_sealing_keys(body: bytes) -> tuple[bytes, ...]:
     return tuple(_blob(value) for value in members.items("keys", _MANY))
 
 
+def encode_old_keys(boxes: Iterable[bytes]) -> bytes:
+    """The body that delivers the boxes of a profile's older keys; a client tells them by their hash."""
+    return encode_json({"boxes": [encode_base64(box) for box in boxes]})
+
+
+def decode_old_keys(body: bytes) -> tuple[bytes, ...]:
+    """Parse the boxes of a profile's older keys."""
+    members = Members(decode_json(body, MAX_BODY), "old keys", ("boxes",))
+    return tuple(_blob(value) for value in members.items("boxes", _MANY))
+
+
 def encode_blobs(blobs: Iterable[bytes]) -> bytes:
     """The body that sends blobs ahead of the commit that will name them."""
     return encode_json({"blobs": [encode_base64(blob) for blob in blobs]})

@@ -9,9 +9,7 @@ from stronghold_cli.crypto.keys import ProfileKey
 from stronghold_cli.crypto.secrets import Secret, encoded_length
 from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
 from stronghold_cli.protocol.documents.profile import Profile
-from stronghold_cli.protocol.encoding import digest
-from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, UsageError
-from stronghold_cli.protocol.messages import decode_ciphertexts
+from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, Refused, UsageError
 from stronghold_cli.protocol.names import (
     MAX_CIPHERTEXT,
     MAX_SECRETS,
@@ -27,6 +25,7 @@ from stronghold_cli.vault.ahead import Progress, silent
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import create_group, grant
+from stronghold_cli.vault.keyring import Overtaken, is_overtaken
 from stronghold_cli.vault.lookup import require_free, still_there
 
 _KEY = 32
@@ -93,35 +92,23 @@ def read_secrets(vault: Vault, profile: Profile) -> dict[str, StoredSecret]:
     for _ in range(_ATTEMPTS):
         try:
             return _read_as_of(vault, profile.id)
-        except _Differs:
-            if not vault.refresh():
+        except (Overtaken, Refused) as error:
+            if not is_overtaken(error) or not vault.refresh():
                 raise
             still_there(vault.state, profile)
     raise Conflict(f"Others changed the profile {profile.name!r} whenever it was read.", hint="Run the command again.")
 
 
-class _Differs(IntegrityError):
-    """The values delivered are not those of the state that is known."""
-
-
 def _read_as_of(vault: Vault, profile_id: bytes) -> dict[str, StoredSecret]:
-    profile = vault.state.profiles[profile_id]
-    entries = {id_: entry for id_, entry in vault.state.entries(profile_id).items() if entry.is_live}
-    if not entries:
+    if not any(entry.is_live for entry in vault.state.entries(profile_id).values()):
         return {}
-    key = vault.keys.profile(profile_id)
-    delivered = decode_ciphertexts(vault.operator.get(f"/profiles/{profile_id.hex()}/contents")).ciphertexts
-    if delivered.keys() != entries.keys():
-        raise _Differs(f"The secrets received are not exactly those of the profile {profile.name!r}.")
+    key, ciphertexts = vault.keys.profile(profile_id), vault.keys.ciphertexts(profile_id)
     found: dict[str, StoredSecret] = {}
-    for secret_id, entry in entries.items():
-        ciphertext = delivered[secret_id]
-        if digest(ciphertext) != entry.ciphertext_sha256:
-            raise _Differs("A secret received is not the one in the profile's contents.")
-        secret = key.open_secret(secret_id, entry.version, ciphertext)
+    for secret_id, (version, ciphertext) in ciphertexts.items():
+        secret = key.open_secret(secret_id, version, ciphertext)
         if not is_secret_name(secret.name) or secret.name in found:
             raise IntegrityError("A secret has a name that is not legal, or two have the same.")
-        found[secret.name] = StoredSecret(id=secret_id, version=entry.version, secret=secret)
+        found[secret.name] = StoredSecret(id=secret_id, version=version, secret=secret)
     return dict(sorted(found.items()))
 
 

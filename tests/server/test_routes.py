@@ -43,6 +43,7 @@ TABLE = {
     "keys": (_NOT_SIGNED, *_AGENTS, "ok", "FORBIDDEN", "ok", "ok", _STRANGER),
     "sealing-keys": (_NOT_SIGNED, *_AGENTS, "ok", "FORBIDDEN", "ok", "ok", _STRANGER),
     "contents": (_NOT_SIGNED, *_AGENTS, "PROFILE_FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
+    "old-keys": (_NOT_SIGNED, *_AGENTS, "PROFILE_FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
     "tokens": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "ok", "FORBIDDEN", "ok", _STRANGER),
     "audit": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "ok", "FORBIDDEN", "ok", _STRANGER),
     # Operators come here with their login key.

@@ -40,6 +40,7 @@ from stronghold_cli.protocol.messages import (
     decode_blobs,
     decode_commit,
     encode_ahead,
+    encode_old_keys,
     encode_sealing_keys,
     encode_sync,
 )
@@ -153,16 +154,21 @@ class MemoryServer:
             return self._keys(key_id.raw).encode()
         if name == "sealing-keys":
             return encode_sealing_keys(blob for blob in self.blobs.values() if len(blob) == 1216)
-        if name == "contents":
-            profile_id = bytes.fromhex(path.split("/")[-2])
-            entries = state.entries(profile_id).items()
-            return Ciphertexts(ciphertexts={k: self.blobs[e.ciphertext_sha256] for k, e in entries if e.is_live}).encode()
+        if name in ("contents", "old-keys"):
+            return self._of_profile(name, bytes.fromhex(path.split("/")[-2]))
         if name == "pull":
             wanted = query.get("profile"), query.get("profile_id")
             profile = next(p for p in state.profiles.values() if None in {*wanted} and wanted in {
                 (None, None), (p.name, None), (None, p.id.hex())})  # fmt: skip
             return self.pull_answer(key_id.raw, profile, bytes.fromhex(query["org"])).encode()
         return self.self_answer(key_id.raw, bytes.fromhex(query["org"])).encode()
+
+    def _of_profile(self, name: str, profile_id: bytes) -> bytes:
+        if name == "old-keys":
+            boxes = (leaf.box_sha256 for leaf in self.state.old_keys(profile_id).values())
+            return encode_old_keys(self.blobs[sha256] for sha256 in boxes if sha256 in self.blobs)
+        entries = self.state.entries(profile_id).items()
+        return Ciphertexts(ciphertexts={k: self.blobs[e.ciphertext_sha256] for k, e in entries if e.is_live}).encode()
 
     def _keys(self, operator_id: bytes) -> Keys:
         state = self.state
