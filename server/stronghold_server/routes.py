@@ -97,6 +97,14 @@ ROUTES: Final = (
         ),
     ),
     _route(
+        "steps", f"{ORG}/steps", "o", "Steps", "The commits since a head, one by one",
+        roles=("admin", "editor", "reader", "auditor"),
+        parameters=(
+            _parameter("since", "Count", "seq of the newest head that the client knows, 1 at least", is_required=True),
+            _parameter("org_seq", "Count", "seq of the newest org document that it knows, 1 at least", is_required=True),
+        ),
+    ),
+    _route(
         "keys", f"{ORG}/keys", "o", "Keys", "The operator's sealed group keys, and the boxed profile keys under them",
         roles=("admin", "editor", "reader"),
     ),

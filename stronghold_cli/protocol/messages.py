@@ -80,6 +80,17 @@ class Committed(Record):
         return encode_json({"seq": self.seq, "already": self.already, "receipt": None})
 
 
+class Steps(Record):
+    """Commits that follow a known state, the oldest first, each with its changes; ``seq`` is that of the newest head."""
+
+    seq: int
+    steps: tuple[Changes, ...]
+
+    def encode(self) -> bytes:
+        """The body of the answer."""
+        return encode_json({"seq": self.seq, "steps": [changes_to_json(step) for step in self.steps]})
+
+
 class Keys(Record):
     """What opens for an operator: own seals of current group keys, and the boxes of profile keys under those groups."""
 
@@ -159,6 +170,12 @@ def encode_sync(changes: Changes) -> bytes:
 def decode_sync(body: bytes) -> Changes:
     """Parse a sync."""
     return changes_from_json(Members(decode_json(body, MAX_BODY), "sync", ("changes",)).raw("changes"))
+
+
+def decode_steps(body: bytes) -> Steps:
+    """Parse the commits that follow a known state."""
+    members = Members(decode_json(body, MAX_BODY), "steps", Steps.members)
+    return Steps(seq=members.count("seq", 1), steps=tuple(changes_from_json(step) for step in members.items("steps", _MANY)))
 
 
 def decode_commit(body: bytes, limit: int = MAX_BODY) -> Commit:

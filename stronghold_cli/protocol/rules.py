@@ -18,15 +18,39 @@ from stronghold_cli.protocol.names import MAX_SECRETS, caseless
 from stronghold_cli.protocol.state import OrgState
 
 
-def check_state(state: OrgState) -> None:
-    """Return if every state invariant holds, else raise ``RuleError`` with what and which."""
+def check_state(state: OrgState, *, known: OrgState | None = None) -> None:
+    """Return if every state invariant holds, else raise ``RuleError`` with what and which.
+
+    ``known`` is the state before, in which they hold: what ``state`` has just the same is not looked at a second time.
+    """
+    if known is None or not _has_same_structure(state, known):
+        _check_structure(state)
+    for profile in state.profiles.values():
+        if known is None or not _has_same_profile(state, known, profile):
+            _check_profile(state, profile)
+
+
+def _has_same_structure(state: OrgState, known: OrgState) -> bool:
+    """Whether nothing changed but contents: the structure proves all other documents and their maps."""
+    return (
+        state.org.document.sha256 == known.org.document.sha256
+        and state.structure.document.sha256 == known.structure.document.sha256
+    )
+
+
+def _has_same_profile(state: OrgState, known: OrgState, profile: Profile) -> bool:
+    return (
+        _has_same_structure(state, known)
+        and known.contents[profile.id].document.sha256 == state.contents[profile.id].document.sha256
+    )
+
+
+def _check_structure(state: OrgState) -> None:
     for kind in ("agent", "group", "profile", "invite"):
         _check_names(kind, (document.name for document in state.documents(kind).values()))
     _check_keys_once(state)
     _check_agents(state)
     _check_groups(state)
-    for profile in state.profiles.values():
-        _check_profile(state, profile)
     for invite in state.invites.values():
         if invite.id in state.org.document.operators:
             raise RuleError("an invite is still open for somebody who is an operator", evidence={"invite": invite.id.hex()})

@@ -32,12 +32,10 @@ from stronghold_cli.protocol.errors import Refused
 from stronghold_cli.protocol.messages import Commit
 from stronghold_cli.protocol.rules import check_state
 from stronghold_cli.protocol.signed_map import map_root
-from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, Changes, MapId, OrgState, advance
+from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, INNER_MAPS, Changes, MapId, OrgState, advance
 from stronghold_cli.protocol.steps import check_step
 from stronghold_cli.vault.ahead import Progress, silent
 from stronghold_cli.vault.keyring import Keyring
-
-_INNER_MAPS = {"group": ("members",), "profile": ("old_keys", "entries")}
 
 
 class Draft:
@@ -101,17 +99,15 @@ class Draft:
 
     def put(self, document: Agent | Group | Profile) -> None:
         """Add or replace a document; its version and map roots are set by ``finish``."""
-        self._require_admin()
         self._documents[document.KIND, document.id] = document
         if isinstance(document, Profile) and document.id not in self.state.profiles:
             self._written.add(document.id)
 
     def delete(self, document: Agent | Group | Profile) -> None:
         """Take a document away, with the maps and contents that are its own."""
-        self._require_admin()
         kind = document.KIND
         self._documents[kind, document.id] = None
-        for inner in _INNER_MAPS.get(kind, ()):
+        for inner in INNER_MAPS.get(kind, ()):
             self._maps.pop((inner, document.id), None)
         if kind == "profile":
             self._written.discard(document.id)
@@ -175,7 +171,11 @@ class Draft:
         self._shares[token_id] = share
 
     def finish(self) -> tuple[Commit, OrgState]:
-        """Sign everything, check it as the server will, and return the commit with the state that it makes."""
+        """Sign everything, check it as the server will, and return the commit with the state that it makes.
+
+        ``Refused`` with ``FORBIDDEN`` where the operator's role does not allow the change: the server would refuse it too.
+        """
+        self._require_right()
         payloads = [document.payload for document in self._finish_documents()]
         structure = self._finish_structure()
         contents = [self._sign("contents", document) for document in self._finish_contents()]
@@ -193,10 +193,20 @@ class Draft:
         check_step(self.state, after, changes, self.keyset.operator_id)
         return Commit(changes=changes, blobs=tuple(self._blobs.values()), shares=self._shares), after
 
-    def _require_admin(self) -> None:
-        """Everything but the contents of profiles is the admins' to change; told before anything is sent."""
-        if self.org.role_of(self.keyset.operator_id) != "admin":
-            raise Refused("FORBIDDEN", "Only admins change agents, groups and profiles.", hint="Ask an admin of the org.")
+    def _require_right(self) -> None:
+        """Told as what it is, to the person who may not: the rules of the step would call it a broken commit."""
+        operator_id = self.keyset.operator_id
+        role = self.state.org.document.role_of(operator_id)
+        if role == "admin":
+            return
+        if role != "editor" or any(kind not in {"entries", "contents"} for kind, _ in (*self._documents, *self._maps)):
+            raise Refused("FORBIDDEN", f"Your role in this org is {role}: that change is for admins.", hint="Ask an admin.")
+        for profile_id in self._written:
+            profile = self.state.profiles[profile_id]
+            if operator_id not in profile.editors:
+                raise Refused(
+                    "FORBIDDEN", f"You are not among the editors of the profile {profile.name!r}.", hint="Ask an admin."
+                )
 
     def _current(self, kind: str) -> dict[bytes, Agent | Group | Profile]:
         documents = {

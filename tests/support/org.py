@@ -37,6 +37,7 @@ from stronghold_cli.protocol.messages import (
     Commit,
     Committed,
     Keys,
+    Steps,
     decode_blobs,
     decode_commit,
     encode_ahead,
@@ -140,6 +141,20 @@ class MemoryServer:
             heads=tuple(heads) if since else (self.state.head.envelope,),
         )
 
+    def steps(self, since: int) -> Steps:
+        """The commits after a seq, one by one."""
+        pairs = [(one, two) for one, two in zip(self.states, self.states[1:], strict=False) if two.seq > since]
+        return Steps(
+            seq=self.state.seq,
+            steps=tuple(
+                difference(before, after).replace(
+                    org=() if after.org.envelope == before.org.envelope else (after.org.envelope,),
+                    heads=(after.head.envelope,),
+                )
+                for before, after in pairs
+            ),
+        )
+
     def _answer(self, path: str, query: Mapping[str, str], body: bytes, key_id: KeyId) -> bytes:
         state, name = self.state, path.rsplit("/", 1)[-1]
         if name == "commits":
@@ -148,8 +163,9 @@ class MemoryServer:
             sent = {digest(blob): blob for blob in decode_blobs(body)} if body else {}
             self.ahead.update(sent)
             return encode_ahead(sent or self.ahead)
-        if name == "sync":
-            return encode_sync(self.sync(int(query["since"]), int(query["org_seq"])))
+        if name in ("sync", "steps"):
+            since = int(query["since"])
+            return self.steps(since).encode() if name == "steps" else encode_sync(self.sync(since, int(query["org_seq"])))
         if name == "keys":
             return self._keys(key_id.raw).encode()
         if name == "sealing-keys":
