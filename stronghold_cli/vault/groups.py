@@ -43,6 +43,15 @@ def create_group(draft: Draft, name: str) -> Group:
     return group
 
 
+def rename_group(draft: Draft, group: Group, name: str) -> Group:
+    """Give a group another name; its id, and so everything that it may do, stays."""
+    name = require_name("group", name)
+    require_free("group", draft.groups(), name, but=group.id)
+    if name != group.name:
+        draft.put(group.replace(name=name))
+    return draft.groups()[group.id]
+
+
 def add_agent(draft: Draft, group: Group, agent: Agent) -> None:
     """Put an agent, with all its tokens, into a group."""
     if group.id in agent.groups:

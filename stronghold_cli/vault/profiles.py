@@ -83,6 +83,33 @@ def create_profile(draft: Draft, name: str, description: str = "", *, with_group
     return draft.profiles()[profile_id]
 
 
+def rename_profile(draft: Draft, profile: Profile, name: str) -> Profile:
+    """Give a profile another name; whoever asks for the old one is told that there is none."""
+    name = require_name("profile", name)
+    require_free("profile", draft.profiles(), name, but=profile.id)
+    if name != profile.name:
+        draft.put(profile.replace(name=name))
+    return draft.profiles()[profile.id]
+
+
+def describe_profile(draft: Draft, profile: Profile, description: str) -> None:
+    """Change what a profile says that it is for."""
+    description = require_description(description)
+    if description != profile.description:
+        draft.put(profile.replace(description=description))
+
+
+def copy_profile(
+    draft: Draft, source: Profile, known: Mapping[str, StoredSecret], name: str, *, with_group: bool = True
+) -> Profile:
+    """Make a profile with the current values and notes of another one (``known``); its history and readers stay behind."""
+    made = create_profile(draft, name, source.description, with_group=with_group)
+    values = {key: stored.secret.value for key, stored in known.items()}
+    notes = {key: stored.secret.note for key, stored in known.items()}
+    write_secrets(draft, made, {}, values, notes=notes, progress=draft.progress)
+    return made
+
+
 def read_secrets(vault: Vault, profile: Profile) -> dict[str, StoredSecret]:
     """Fetch, verify and open all live secrets of a profile, by name; raises ``IntegrityError``.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from stronghold_cli.protocol.documents.agent import Agent
+from stronghold_cli.protocol.documents.agent import Agent, is_locked_down
 from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.errors import Conflict, NotFound, UsageError
@@ -23,7 +23,7 @@ def remove_from_group(draft: Draft, group: Group, agents: Iterable[Agent], opera
                 f"The agent {agent.name!r} is not in the group {group.name!r}.",
                 hint=f"See who is: stronghold group show {group.name!r}",
             )
-        draft.put(agent.replace(groups=tuple(id_ for id_ in agent.groups if id_ != group.id)))
+        _leave(draft, agent, group)
     gone = set(operators)
     for operator_id in gone:
         _require_removable(draft, group, operator_id)
@@ -50,7 +50,7 @@ def delete_group(draft: Draft, group: Group) -> Rekeyed:
     _require_other_grant(draft, group, profiles)
     for agent in draft.agents().values():
         if group.id in agent.groups:
-            draft.put(agent.replace(groups=tuple(id_ for id_ in agent.groups if id_ != group.id)))
+            _leave(draft, agent, group)
     for profile in profiles:
         draft.put(_without(profile, group))
     draft.delete(group)
@@ -76,6 +76,20 @@ def compromised(draft: Draft, agent: Agent, tokens: Collection[bytes] | None = N
 def delete_profile(draft: Draft, profile: Profile) -> None:
     """Delete a profile with all versions of its secrets: the server deletes every ciphertext."""
     draft.delete(profile)
+
+
+def _leave(draft: Draft, agent: Agent, group: Group) -> None:
+    """Take a group out of an agent's; ``Conflict`` where only that group's lockdown stops it from reading others."""
+    then = agent.replace(groups=tuple(id_ for id_ in agent.groups if id_ != group.id))
+    lockdowns = draft.state.structure.document.lockdowns
+    stopping = [lockdown for lockdown in lockdowns if is_locked_down(agent, lockdown)]
+    if then.groups and stopping and not any(is_locked_down(then, lockdown) for lockdown in lockdowns):
+        raise Conflict(
+            f"The agent {agent.name!r} is stopped by a lockdown of the group {group.name!r}, "
+            "and would wake for its other groups.",
+            hint=f"Lock the agent down first (stronghold lockdown --agent {agent.name!r}), or lift the lockdown.",
+        )
+    draft.put(then)
 
 
 def _without(profile: Profile, group: Group) -> Profile:

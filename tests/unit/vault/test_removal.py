@@ -10,6 +10,7 @@ import pytest
 from stronghold_cli.crypto.keys import GroupKey, ProfileKey
 from stronghold_cli.protocol.documents.agent import Agent
 from stronghold_cli.protocol.documents.leaves import decode_member_leaf
+from stronghold_cli.protocol.documents.structure import Lockdown
 from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, Refused, StrongholdError, UsageError
 from stronghold_cli.protocol.messages import decode_ciphertexts, decode_old_keys, encode_old_keys
 from stronghold_cli.vault.agents import NewToken, create_agent, mint, revoke
@@ -324,11 +325,42 @@ def test_what_cannot_be_taken_away_is_told(org: TestOrg, name: str) -> None:
     assert type(caught.value) is error
 
 
-@pytest.mark.parametrize("kind", ["put", "delete"])
-def test_only_admins_change_documents(org: TestOrg, kind: str) -> None:
+@pytest.mark.parametrize("act", ["remove", "delete the group"])
+def test_nobody_wakes_from_a_lockdown_by_losing_the_group_that_it_names(org: TestOrg, act: str) -> None:
+    production, staging = org.group("production"), org.group("staging")
+    org.commit(lambda draft: grant(draft, staging, org.profile("production")))
+
+    def lock(draft: Draft, **whom: tuple[bytes, ...]) -> None:
+        line = Lockdown(
+            id=draft.new_id(), all=False, labels=(), reason="", created=NOW, **{"groups": (), "agents": (), **whom}
+        )
+        signed = draft.state.structure
+        lockdowns = (*signed.document.lockdowns, line)
+        draft.state = draft.state.replace(structure=signed.replace(document=signed.document.replace(lockdowns=lockdowns)))
+
+    def take(draft: Draft) -> Rekeyed:
+        if act == "remove":
+            return remove_from_group(draft, draft.groups()[production.id], [draft.agents()[agent(org).id]], [])
+        return delete_group(draft, draft.groups()[production.id])
+
+    draft = org.draft()
+    lock(draft, groups=(production.id,))
+    take(draft)  # in no other group: it reads nothing then
+    org.commit(lambda draft: add_agent(draft, staging, agent(org)))
+    draft = org.draft()
+    lock(draft, groups=(production.id,))
+    with pytest.raises(Conflict, match="would wake for its other groups"):
+        take(draft)
+    lock(draft, agents=(agent(org).id,))
+    take(draft)
+    take(org.draft())
+
+
+def test_a_removal_by_somebody_who_is_no_admin_is_refused_as_such(org: TestOrg) -> None:
     draft = org.draft("eve")
-    with pytest.raises(Refused, match="Only admins") as caught:
-        getattr(draft, kind)(org.group("staging"))
+    remove_from_group(draft, org.group("production"), [agent(org)], [])
+    with pytest.raises(Refused, match="for admins") as caught:
+        draft.finish()
     assert caught.value.code == "FORBIDDEN"
 
 
