@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from stronghold_cli.commands.progress import ProgressBar
-from stronghold_cli.output import emit, emit_json, say, settings
+from stronghold_cli.output import emit_json, emit_line, say, settings
 from stronghold_cli.vault.lookup import shown_id
 
 if TYPE_CHECKING:
@@ -79,4 +79,4 @@ def show_exposure(before: OrgState, after: OrgState, done: Rekeyed, profiles: It
         words = ", ".join(f"{secret.name} (version {secret.version})" for secret in renewed[:_SHOWN])
         more = f" and {len(renewed) - _SHOWN} more (--json lists all)" if len(renewed) > _SHOWN else ""
         if renewed:
-            emit(f"{name}: {words}{more}")
+            emit_line(f"{name}: {words}{more}")

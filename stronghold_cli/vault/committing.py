@@ -49,6 +49,7 @@ class Vault:
                 continue
             if draft.is_empty:
                 return result
+            draft.require_allowed()
             commit, after = draft.finish()
             commit = send_ahead(self.operator, commit, self.progress)
             sent.append((after.head.document.sha256, result))

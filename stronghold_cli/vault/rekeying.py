@@ -47,6 +47,9 @@ class Rekeyed(Record):
     profiles: Mapping[bytes, tuple[RenewedSecret, ...]]
     expired: Mapping[bytes, bytes]
 
+    def __repr__(self) -> str:
+        return f"Rekeyed({len(self.groups)} groups, {len(self.profiles)} profiles)"
+
 
 def rekey(draft: Draft, groups: Iterable[bytes] = (), profiles: Iterable[bytes] = ()) -> Rekeyed:
     """Raise the epochs of these groups and profiles, and of every profile that is granted to one of the groups.

@@ -360,7 +360,7 @@ def test_a_removal_by_somebody_who_is_no_admin_is_refused_as_such(org: TestOrg) 
     draft = org.draft("eve")
     remove_from_group(draft, org.group("production"), [agent(org)], [])
     with pytest.raises(Refused, match="for admins") as caught:
-        draft.finish()
+        draft.require_allowed()
     assert caught.value.code == "FORBIDDEN"
 
 
