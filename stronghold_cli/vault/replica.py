@@ -97,7 +97,7 @@ class Replica:
                 passed.add(state.head.document.sha256)
             if answer.seq == state.seq:
                 break
-            if answer.seq < state.seq or not answer.steps:
+            if not answer.steps:
                 evidence = {"known": state.seq, "offered": answer.seq}
                 raise IntegrityError("The commits received do not lead to the server's newest head.", evidence=evidence)
         verify_signers(state, known=known)

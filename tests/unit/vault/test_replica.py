@@ -14,7 +14,7 @@ from stronghold_cli.protocol.documents.leaves import MemberLeaf
 from stronghold_cli.protocol.documents.org import Policy
 from stronghold_cli.protocol.documents.profile import Grant
 from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, LocalFileError, RuleError
-from stronghold_cli.protocol.messages import decode_steps, decode_sync, encode_sync
+from stronghold_cli.protocol.messages import Steps, decode_steps, decode_sync, encode_sync
 from stronghold_cli.protocol.rules import check_state
 from stronghold_cli.protocol.state import lay_over
 from stronghold_cli.vault import draft as draft_module
@@ -23,7 +23,7 @@ from stronghold_cli.vault.groups import add_agent, create_group, grant
 from stronghold_cli.vault.rekeying import rekey
 from stronghold_cli.vault.replica import Replica, local_state
 from tests.support import org as org_module
-from tests.support.org import TestOrg, workshop
+from tests.support.org import NOTHING, TestOrg, workshop
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -461,5 +461,15 @@ def test_a_commit_with_a_second_head_is_refused(org: TestOrg) -> None:
         return found.replace(steps=(both,)).encode()
 
     org.server.forge = forge
+    with pytest.raises(RuleError, match="not exactly one new head"):
+        replica.sync()
+
+
+def test_the_known_head_told_again_is_no_commit(org: TestOrg) -> None:
+    """A server that goes on telling it, and announces more, would else keep a client busy for ever."""
+    replica = Replica(org.operator())
+    replica.sync()
+    again = NOTHING.replace(heads=(org.state.head.envelope,))
+    org.server.forge = lambda _, body: Steps(seq=org.state.seq + 1, steps=(again,)).encode()
     with pytest.raises(RuleError, match="not exactly one new head"):
         replica.sync()
