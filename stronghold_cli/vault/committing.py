@@ -14,7 +14,7 @@ from stronghold_cli.protocol.messages import Commit, decode_committed
 from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.vault.ahead import Progress, send_ahead, silent
 from stronghold_cli.vault.draft import Draft
-from stronghold_cli.vault.keyring import Keyring
+from stronghold_cli.vault.keyring import Keyring, Overtaken, is_overtaken
 from stronghold_cli.vault.operator import Operator
 from stronghold_cli.vault.replica import Replica
 
@@ -38,8 +38,15 @@ class Vault:
         """Carry out ``act`` as one commit and return what it returned; an act that changes nothing sends nothing."""
         sent: list[tuple[bytes, T]] = []
         for _ in range(_ATTEMPTS):
-            draft = Draft(self.state, self.operator.keyset, self.keys, self.operator.now, self.operator.random)
-            result = act(draft)
+            draft = Draft(
+                self.state, self.operator.keyset, self.keys, self.operator.now, self.operator.random, self.progress
+            )
+            try:
+                result = act(draft)
+            except (Overtaken, Refused) as error:
+                if not is_overtaken(error) or not self.refresh():
+                    raise
+                continue
             if draft.is_empty:
                 return result
             draft.require_allowed()

@@ -18,10 +18,12 @@ from stronghold_cli.protocol.documents.leaves import (
     DocumentLeaf,
     EntryLeaf,
     MemberLeaf,
+    OldKeyLeaf,
     decode_entry_leaf,
     document_key,
     leaf_link,
 )
+from stronghold_cli.protocol.documents.org import Org
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.documents.structure import Structure
 from stronghold_cli.protocol.encoding import digest
@@ -30,20 +32,33 @@ from stronghold_cli.protocol.errors import Refused
 from stronghold_cli.protocol.messages import Commit
 from stronghold_cli.protocol.rules import check_state
 from stronghold_cli.protocol.signed_map import map_root
-from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, Changes, MapId, OrgState, advance
+from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, INNER_MAPS, Changes, MapId, OrgState, advance
 from stronghold_cli.protocol.steps import check_step
+from stronghold_cli.vault.ahead import Progress, silent
 from stronghold_cli.vault.keyring import Keyring
 
 
 class Draft:
-    """Changes over ``state`` by one operator. ``seq`` is the number of the head that it will make."""
+    """Changes over ``state`` by one operator. ``seq`` is the number of the head that it will make.
 
-    def __init__(self, state: OrgState, keyset: Keyset, keys: Keyring, now: int, random: Callable[[int], bytes]) -> None:
+    ``progress`` is told how far a long act is.
+    """
+
+    def __init__(
+        self,
+        state: OrgState,
+        keyset: Keyset,
+        keys: Keyring,
+        now: int,
+        random: Callable[[int], bytes],
+        progress: Progress = silent,
+    ) -> None:
         self.state = state
         self.keyset = keyset
         self.keys = keys
         self.now = now
         self.random = random
+        self.progress = progress
         self.seq = state.seq + 1
         self._documents: dict[tuple[str, bytes], Agent | Group | Profile | None] = {}
         self._maps: dict[MapId, dict[bytes, bytes | None]] = {}
@@ -55,6 +70,11 @@ class Draft:
     def org_id(self) -> bytes:
         """The org's id."""
         return self.state.org_id
+
+    @property
+    def org(self) -> Org:
+        """The org document under which this draft is signed."""
+        return self.state.org.document
 
     @property
     def is_empty(self) -> bool:
@@ -78,10 +98,20 @@ class Draft:
         return {id_: item for id_, item in self._current("profile").items() if isinstance(item, Profile)}
 
     def put(self, document: Agent | Group | Profile) -> None:
-        """Add or replace a document; its version is set here, its map roots by ``finish``."""
+        """Add or replace a document; its version and map roots are set by ``finish``."""
         self._documents[document.KIND, document.id] = document
         if isinstance(document, Profile) and document.id not in self.state.profiles:
             self._written.add(document.id)
+
+    def delete(self, document: Agent | Group | Profile) -> None:
+        """Take a document away, with the maps and contents that are its own."""
+        kind = document.KIND
+        self._documents[kind, document.id] = None
+        for inner in INNER_MAPS.get(kind, ()):
+            self._maps.pop((inner, document.id), None)
+        if kind == "profile":
+            self._written.discard(document.id)
+            self._maps.setdefault(CONTENTS, {})[document.id] = None
 
     def set_member(self, group_id: bytes, member_id: bytes, leaf: MemberLeaf | None) -> None:
         """Set or drop a member leaf of a group."""
@@ -101,6 +131,25 @@ class Draft:
         )
         self._maps.setdefault(("entries", profile_id), {})[secret_id] = leaf.encode()
         self._written.add(profile_id)
+
+    def rekey_entry(self, profile_id: bytes, secret_id: bytes, ciphertext: bytes, *, epoch: int) -> None:
+        """Give a live entry the same version under a new epoch."""
+        raw = self.state.leaves("entries", profile_id)[secret_id]
+        leaf = decode_entry_leaf(raw).replace(
+            epoch=epoch, ciphertext_sha256=self.add_blob(ciphertext), prev=leaf_link(secret_id, raw)
+        )
+        self._maps.setdefault(("entries", profile_id), {})[secret_id] = leaf.encode()
+        self._written.add(profile_id)
+
+    def set_old_key(self, profile_id: bytes, epoch: int, leaf: OldKeyLeaf | None) -> None:
+        """Set or drop the leaf of an older key of a profile."""
+        self._maps.setdefault(("old_keys", profile_id), {})[epoch.to_bytes(8, "big")] = (
+            None if leaf is None else leaf.encode()
+        )
+
+    def members(self, group_id: bytes) -> dict[bytes, bytes]:
+        """The raw member leaves of a group as this draft leaves them."""
+        return self._leaves_after(("members", group_id))
 
     def touch_contents(self, profile_id: bytes) -> None:
         """Make a new contents document of a profile even where no entry changes: at a new epoch."""
@@ -149,7 +198,7 @@ class Draft:
         payloads = [document.payload for document in self._finish_documents()]
         structure = self._finish_structure()
         contents = [self._sign("contents", document) for document in self._finish_contents()]
-        head = self._finish_head(structure, contents)
+        head = self._finish_head(structure)
         changes = Changes(
             org=(),
             heads=(head,),
@@ -236,7 +285,7 @@ class Draft:
             finished.append(contents)
         return finished
 
-    def _finish_head(self, structure: Envelope | None, contents: list[Envelope]) -> Envelope:
+    def _finish_head(self, structure: Envelope | None) -> Envelope:
         known = self.state.head.document
         head = Head(
             org_id=self.org_id,
@@ -244,7 +293,7 @@ class Draft:
             prev=known.sha256,
             org_sha256=self.state.org.document.sha256,
             structure_sha256=known.structure_sha256 if structure is None else structure.sha256,
-            contents=map_root(self._leaves_after(CONTENTS)) if contents else known.contents,
+            contents=map_root(self._leaves_after(CONTENTS)) if CONTENTS in self._maps else known.contents,
             created=self.now,
             **NO_EXTENSIONS,
         )

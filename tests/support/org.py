@@ -37,9 +37,11 @@ from stronghold_cli.protocol.messages import (
     Commit,
     Committed,
     Keys,
+    Steps,
     decode_blobs,
     decode_commit,
     encode_ahead,
+    encode_old_keys,
     encode_sealing_keys,
     encode_sync,
 )
@@ -139,6 +141,20 @@ class MemoryServer:
             heads=tuple(heads) if since else (self.state.head.envelope,),
         )
 
+    def steps(self, since: int) -> Steps:
+        """The commits after a seq, one by one."""
+        pairs = [(one, two) for one, two in zip(self.states, self.states[1:], strict=False) if two.seq > since]
+        return Steps(
+            seq=self.state.seq,
+            steps=tuple(
+                difference(before, after).replace(
+                    org=() if after.org.envelope == before.org.envelope else (after.org.envelope,),
+                    heads=(after.head.envelope,),
+                )
+                for before, after in pairs
+            ),
+        )
+
     def _answer(self, path: str, query: Mapping[str, str], body: bytes, key_id: KeyId) -> bytes:
         state, name = self.state, path.rsplit("/", 1)[-1]
         if name == "commits":
@@ -147,22 +163,28 @@ class MemoryServer:
             sent = {digest(blob): blob for blob in decode_blobs(body)} if body else {}
             self.ahead.update(sent)
             return encode_ahead(sent or self.ahead)
-        if name == "sync":
-            return encode_sync(self.sync(int(query["since"]), int(query["org_seq"])))
+        if name in ("sync", "steps"):
+            since = int(query["since"])
+            return self.steps(since).encode() if name == "steps" else encode_sync(self.sync(since, int(query["org_seq"])))
         if name == "keys":
             return self._keys(key_id.raw).encode()
         if name == "sealing-keys":
             return encode_sealing_keys(blob for blob in self.blobs.values() if len(blob) == 1216)
-        if name == "contents":
-            profile_id = bytes.fromhex(path.split("/")[-2])
-            entries = state.entries(profile_id).items()
-            return Ciphertexts(ciphertexts={k: self.blobs[e.ciphertext_sha256] for k, e in entries if e.is_live}).encode()
+        if name in ("contents", "old-keys"):
+            return self._of_profile(name, bytes.fromhex(path.split("/")[-2]))
         if name == "pull":
             wanted = query.get("profile"), query.get("profile_id")
             profile = next(p for p in state.profiles.values() if None in {*wanted} and wanted in {
                 (None, None), (p.name, None), (None, p.id.hex())})  # fmt: skip
             return self.pull_answer(key_id.raw, profile, bytes.fromhex(query["org"])).encode()
         return self.self_answer(key_id.raw, bytes.fromhex(query["org"])).encode()
+
+    def _of_profile(self, name: str, profile_id: bytes) -> bytes:
+        if name == "old-keys":
+            boxes = (leaf.box_sha256 for leaf in self.state.old_keys(profile_id).values())
+            return encode_old_keys(self.blobs[sha256] for sha256 in boxes if sha256 in self.blobs)
+        entries = self.state.entries(profile_id).items()
+        return Ciphertexts(ciphertexts={k: self.blobs[e.ciphertext_sha256] for k, e in entries if e.is_live}).encode()
 
     def _keys(self, operator_id: bytes) -> Keys:
         state = self.state

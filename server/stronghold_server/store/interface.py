@@ -197,6 +197,9 @@ class Reader(Protocol):
     def leaf_changes(self, org_id: bytes, map_key: bytes, since: int) -> dict[bytes, bytes | None]:
         """What a party that knows the map as of head ``since`` lacks: key to value, or to None for a leaf that went."""
 
+    def leaf_steps(self, org_id: bytes, map_key: bytes, since: int, until: int) -> list[tuple[int, bytes, bytes | None]]:
+        """What each commit after head ``since``, up to head ``until``, did to a map: (seq, key, value or None), by seq."""
+
     def keys_that_existed(self, org_id: bytes, map_key: bytes, keys: Iterable[bytes]) -> set[bytes]:
         """Those of ``keys`` that are, or ever were, leaves of the map: an id once gone never comes back."""
 

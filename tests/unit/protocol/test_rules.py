@@ -229,3 +229,20 @@ def test_a_profile_holds_a_bounded_number_of_live_secrets(monkeypatch: pytest.Mo
     with pytest.raises(RuleError, match="more than 1 secrets"):
         check_state(org.state)
     check_state(with_entry(org, ciphertext_sha256=bytes(32)))
+
+
+def test_after_a_known_state_whatever_changed_is_looked_at_again() -> None:
+    """Contents alone, under the very same structure; and everything where the structure is another one."""
+    org = workshop()
+    known = org.state
+    check_state(known, known=known)
+    profile = org.profile("production")
+    contents = known.contents[profile.id].document.replace(version=9, profile_epoch=7)
+    signed = Signed(document=contents, envelope=org.sign(contents))
+    with pytest.raises(RuleError, match="a contents does not carry its profile's epoch"):
+        check_state(known.replace(contents={**known.contents, profile.id: signed}), known=known)
+    structure = known.structure.document.replace(created=NOW + 1)
+    later = Signed(document=structure, envelope=org.sign(structure))
+    for broken in (with_group(org, operators=(org.id("una"),)), with_profile(org, editors=(org.id("rob"),))):
+        with pytest.raises(RuleError):
+            check_state(broken.replace(structure=later), known=known)
