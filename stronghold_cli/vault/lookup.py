@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from stronghold_cli.protocol.documents.agent import Agent, Token
@@ -13,6 +13,7 @@ from stronghold_cli.protocol.errors import Conflict, NotFound, UsageError
 from stronghold_cli.protocol.names import ID_PREFIXES, caseless
 from stronghold_cli.protocol.state import OrgState
 
+D = TypeVar("D", Agent, Group, Profile)
 N = TypeVar("N", Agent, Group, Profile, Operator)
 
 
@@ -37,7 +38,10 @@ def find_operator(state: OrgState, text: str) -> bytes:
 
 
 def find_token(state: OrgState, text: str) -> tuple[Agent, bytes, Token]:
-    """The live token with that id (``tk_…``), shown end (``shat_…last4``), ``AGENT/NAME``, or name if only one has it."""
+    """The token with that id (``tk_…``), shown end (``shat_…last4``), ``AGENT/NAME``, or name if only one has it.
+
+    ``NotFound`` names the nearest that exists; a token that was revoked stands in no document, and so does not.
+    """
     found = [
         (agent, token_id, token)
         for agent in state.agents.values()
@@ -45,10 +49,20 @@ def find_token(state: OrgState, text: str) -> tuple[Agent, bytes, Token]:
         if _names_token(text, agent, token_id, token)
     ]
     if not found:
-        raise NotFound(f"There is no live token {text[:60]!r}.", hint="List them with: stronghold token list")
+        names = [f"{agent.name}/{token.name}" for agent in state.agents.values() for token in agent.tokens.values()]
+        hint = nearest(text, names) or nearest(text, [name.rpartition("/")[2] for name in names])
+        raise NotFound(f"There is no live token {text[:60]!r}.", hint=hint or "List them with: stronghold token list")
     if len(found) > 1:
         raise UsageError(f"{len(found)} tokens are called {text[:60]!r}.", hint="Give the token's id (tk_…) instead.")
     return found[0]
+
+
+def find_again(documents: Mapping[bytes, D], found: D) -> D:
+    """A document as it stands now, by its id: its name may have gone to another one; ``NotFound`` where it was deleted."""
+    current = documents.get(found.id)
+    if current is None:
+        raise NotFound(f"The {found.KIND} {found.name!r} was deleted meanwhile.")
+    return current
 
 
 def still_there(state: OrgState, profile: Profile) -> Profile:
@@ -81,25 +95,25 @@ def _find(kind: str, documents: Mapping[bytes, N], text: str) -> bytes:
         if caseless(document.name) == wanted:
             return id_
     raise NotFound(
-        f"There is no {kind} named {text[:100]!r}.", hint=_nearest(kind, [d.name for d in documents.values()], text)
+        f"There is no {kind} named {text[:100]!r}.",
+        hint=nearest(text, [document.name for document in documents.values()])
+        or f"List them with: stronghold {_LISTS[kind]} list",
     )
 
 
-def _nearest(kind: str, names: list[str], text: str) -> str:
+def nearest(text: str, names: Iterable[str]) -> str:
+    """A question that names the nearest of ``names``, without regard to case; empty where none is near."""
     from difflib import get_close_matches  # only on the way to an error
 
-    close = get_close_matches(text, names, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else f"List them with: stronghold {_LISTS[kind]} list"
+    by_key = {caseless(name): name for name in names}
+    close = get_close_matches(caseless(text), by_key, n=1, cutoff=0.5)
+    return f"Did you mean {by_key[close[0]]!r}?" if close else ""
 
 
 _LISTS = {"agent": "agent", "group": "group", "profile": "profile", "operator": "member"}
 
 
 def _names_token(text: str, agent: Agent, token_id: bytes, token: Token) -> bool:
-    return text in {
-        shown_id("token", token_id),
-        f"shat_…{token.last4}",
-        f"shat_...{token.last4}",
-        token.name,
-        f"{agent.name}/{token.name}",
-    }
+    if text in {shown_id("token", token_id), f"shat_…{token.last4}", f"shat_...{token.last4}"}:
+        return True
+    return caseless(text) in {caseless(token.name), caseless(f"{agent.name}/{token.name}")}

@@ -177,7 +177,7 @@ class TestApiUser:
     def test_as_json(self, machine: Machine, token: str) -> None:
         shown = machine.run("auth", "api-user", "--token", "-", "--json", stdin=token).ok()
         assert token not in shown.out
-        assert shown.json()["profiles"] == ["production"]
+        assert [item["name"] for item in shown.json()["profiles"]] == ["production"]
         assert shown.json()["expires"] is None
 
     @pytest.mark.usefixtures("terminal_or_skip")

@@ -14,7 +14,7 @@ from stronghold_cli.reader import client
 from stronghold_cli.reader.client import Pulled, look_at_self, pull
 from stronghold_cli.reader.profile import Asked
 from stronghold_cli.vault.profiles import write_secrets
-from tests.support.org import NOW, TestOrg, prove, secret_of, workshop
+from tests.support.org import NOW, TestOrg, own_contents, prove, secret_of, workshop
 from tests.support.pull import PRODUCTION, UNNAMED
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -171,7 +171,7 @@ def test_a_refused_profile_says_where_none_may_be_read(org: TestOrg) -> None:
     def refuse(target: str, body: bytes) -> bytes:
         if "/pull" in target:
             raise Refused("PROFILE_FORBIDDEN", "no")
-        return honest.replace(profiles=()).encode()
+        return honest.replace(profiles=(), contents=()).encode()
 
     org.server.forge = refuse
     with pytest.raises(Refused) as caught:
@@ -206,6 +206,7 @@ def test_groups_and_profiles_of_others_are_not_shown_as_ones_own(org: TestOrg) -
     more = honest.replace(
         groups=(*honest.groups, prove(org.state, org.group("staging"))),
         profiles=(*honest.profiles, prove(org.state, org.profile("staging"))),
+        contents=(*honest.contents, own_contents(org.state, org.profile("staging"))),
     )
     org.server.forge = lambda _, body: more.encode()
     seen = look_at_self(org.server, org.tokens["ci"].token, lambda: NOW)
