@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from stronghold_cli.commands.token_options import limits_value, tell_limits
-from stronghold_cli.output import ago, emit, plain, warn, when
+from stronghold_cli.output import ago, emit_line, warn, when
 from stronghold_cli.protocol.documents.agent import is_locked_down
 from stronghold_cli.protocol.encoding import JsonValue
 from stronghold_cli.protocol.errors import Refused
@@ -133,27 +133,27 @@ def token_value(
 
 def show_agent(state: OrgState, agent: Agent, uses: Mapping[bytes, TokenUse], now: int) -> None:
     """All that is known of one agent, in lines."""
-    emit(f"{agent.name}  {shown_id('agent', agent.id)}  {agent_state(state, agent, now)}")
+    emit_line(f"{agent.name}  {shown_id('agent', agent.id)}  {agent_state(state, agent, now)}")
     if agent.description:
-        emit(f"  {plain(agent.description)}")
+        emit_line(f"  {agent.description}")
     for lockdown in lockdowns_of(state, agent):
-        emit(f"  locked down since {when(lockdown.created)}: {plain(lockdown.reason)}")
-    emit(f"  labels: {labels_of(agent) if agent.labels else 'none'}")
+        emit_line(f"  locked down since {when(lockdown.created)}: {lockdown.reason}")
+    emit_line(f"  labels: {labels_of(agent) if agent.labels else 'none'}")
     if agent.not_after is not None:
-        emit(f"  expires: {when(agent.not_after)} ({ago(agent.not_after, now)})")
-    emit(f"  groups: {', '.join(_groups_of(state, agent)) or 'none'}")
-    emit(f"  may read: {', '.join(profiles_of(state, agent)) or 'nothing'}")
+        emit_line(f"  expires: {when(agent.not_after)} ({ago(agent.not_after, now)})")
+    emit_line(f"  groups: {', '.join(_groups_of(state, agent)) or 'none'}")
+    emit_line(f"  may read: {', '.join(profiles_of(state, agent)) or 'nothing'}")
     for token_id in by_age(agent):
         token = agent.tokens[token_id]
         end = token.end_with(agent.not_after)
         limits = tell_limits(token.limits)
-        emit(
+        emit_line(
             f"  token {token.name}  shat_…{token.last4}  {shown_id('token', token_id)}  {status_of(agent, token, now)}, "
             f"expires {when(end)}{f'; {limits}' if limits else ''}"
         )
         use = uses.get(token_id)
         used = "-" if use is None else f"{ago(use.last_used, now)}, {use.uses} in all"
-        emit(f"    created {when(token.created)} by {_maker(state, token)}; last used: {used}")
+        emit_line(f"    created {when(token.created)} by {_maker(state, token)}; last used: {used}")
 
 
 def by_age(agent: Agent) -> list[bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stronghold_cli.commands.acting import agent_server
-from stronghold_cli.output import ago, emit, emit_json, plain, settings, warn, when
+from stronghold_cli.output import ago, emit_json, emit_line, settings, warn, when
 from stronghold_cli.protocol.encoding import JsonValue
 
 if TYPE_CHECKING:
@@ -95,20 +95,20 @@ def _show_record(found: Self, acting: TokenIdentity) -> None:
 
     standing = found.standing
     agent, limits = standing.agent, tell_limits(standing.token.limits)
-    emit(f"Agent {agent.name!r} of {standing.org.name!r}  {shown_id('agent', agent.id)}  {agent.state}")
+    emit_line(f"Agent {agent.name!r} of {standing.org.name!r}  {shown_id('agent', agent.id)}  {agent.state}")
     if agent.description:
-        emit(f"  {plain(agent.description)}")
+        emit_line(f"  {agent.description}")
     labels = ", ".join(f"{key}={value}" for key, value in sorted(agent.labels.items()))
-    emit(f"  labels: {labels or 'none'}")
-    emit(f"  token {standing.token.name!r} {_end(standing)}, {standing.token.state}{f'; {limits}' if limits else ''}")
-    emit(f"  token shat_…{acting.token.last4} from {acting.source}, for {acting.token.base_url}")
-    emit(f"  groups: {', '.join(sorted(group.name for group in found.groups)) or 'none'}")
-    emit("  may read:" if found.profiles else "  may read: no profile yet")
+    emit_line(f"  labels: {labels or 'none'}")
+    emit_line(f"  token {standing.token.name!r} {_end(standing)}, {standing.token.state}{f'; {limits}' if limits else ''}")
+    emit_line(f"  token shat_…{acting.token.last4} from {acting.source}, for {acting.token.base_url}")
+    emit_line(f"  groups: {', '.join(sorted(group.name for group in found.groups)) or 'none'}")
+    emit_line("  may read:" if found.profiles else "  may read: no profile yet")
     for profile in sorted(found.profiles, key=lambda item: item.name):
         holding = found.holdings[profile.id]
         count = f"{holding.secrets} secret{'' if holding.secrets == 1 else 's'}"
-        emit(f"    {profile.name}: {'' if holding.is_exact else 'at most '}{count}, version {holding.version}")
-    emit(f"  fingerprint of the org: {words(standing.org.org_id)}")
+        emit_line(f"    {profile.name}: {'' if holding.is_exact else 'at most '}{count}, version {holding.version}")
+    emit_line(f"  fingerprint of the org: {words(standing.org.org_id)}")
 
 
 def _end(standing: Standing) -> str:
@@ -146,8 +146,8 @@ def show_operator(acting: OperatorIdentity) -> None:
         )
         return
     who = f"{person.name!r}, {person.role}" if person else shown_id("operator", account.operator_id)
-    emit(f"Operator {who} of {org.name if org else account.org_id.hex()!r}")
-    emit(f"  context {account.name!r} from {acting.source}, on {account.kit.base_url}")
+    emit_line(f"Operator {who} of {org.name if org else account.org_id.hex()!r}")
+    emit_line(f"  context {account.name!r} from {acting.source}, on {account.kit.base_url}")
     if state is not None:
-        emit(f"  newest state seen here: number {state.seq}, signed {when(state.head.document.created)}")
-    emit("  locked" if session is None else f"  unlocked until {when(session.end)} ({ago(session.end, now)})")
+        emit_line(f"  newest state seen here: number {state.seq}, signed {when(state.head.document.created)}")
+    emit_line("  locked" if session is None else f"  unlocked until {when(session.end)} ({ago(session.end, now)})")
