@@ -96,6 +96,9 @@ class OperatorRow(Record):
     keyset_box: bytes
     ended: bool
 
+    def __repr__(self) -> str:
+        return f"OperatorRow({self.operator_id.hex()})"
+
 
 class LogHead(Record):
     """Where an org's log stands: ``peaks`` are the roots of its complete subtrees, the largest first."""
@@ -123,6 +126,9 @@ class Side(Record):
     salt: bytes
     address: str
     user_agent: str
+
+    def __repr__(self) -> str:
+        return "Side(…)"
 
 
 class StoreStatus(Record):
