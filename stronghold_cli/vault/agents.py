@@ -132,10 +132,9 @@ def relabelled(agent: Agent, labels: Mapping[str, str], remove: Collection[str])
     """The agent with these labels set and those removed, as ``label_agent`` would write it."""
     for key in remove:
         if key not in agent.labels:
-            raise NotFound(
-                f"{agent.name!r} has no label {key[:60]!r}.",
-                hint=nearest(key, agent.labels) or f"It has {', '.join(sorted(agent.labels)) or 'no labels'}.",
-            )
+            close = nearest(agent.labels, key)
+            has = f"It has {', '.join(sorted(agent.labels)) or 'no labels'}."
+            raise NotFound(f"{agent.name!r} has no label {key[:60]!r}.", hint=f"Did you mean {close!r}?" if close else has)
         if key in labels:
             raise UsageError(f"The label {key[:60]!r} is both set and removed.", hint="Do one of the two.")
     kept = {key: value for key, value in agent.labels.items() if key not in remove}

@@ -50,8 +50,9 @@ def find_token(state: OrgState, text: str) -> tuple[Agent, bytes, Token]:
     ]
     if not found:
         names = [f"{agent.name}/{token.name}" for agent in state.agents.values() for token in agent.tokens.values()]
-        hint = nearest(text, names) or nearest(text, [name.rpartition("/")[2] for name in names])
-        raise NotFound(f"There is no live token {text[:60]!r}.", hint=hint or "List them with: stronghold token list")
+        close = nearest(names, text) or nearest([name.rpartition("/")[2] for name in names], text)
+        hint = f"Did you mean {close!r}?" if close else "List them with: stronghold token list"
+        raise NotFound(f"There is no live token {text[:60]!r}.", hint=hint)
     if len(found) > 1:
         raise UsageError(f"{len(found)} tokens are called {text[:60]!r}.", hint="Give the token's id (tk_…) instead.")
     return found[0]
@@ -96,18 +97,22 @@ def _find(kind: str, documents: Mapping[bytes, N], text: str) -> bytes:
             return id_
     raise NotFound(
         f"There is no {kind} named {text[:100]!r}.",
-        hint=nearest(text, [document.name for document in documents.values()])
-        or f"List them with: stronghold {_LISTS[kind]} list",
+        hint=_nearest(kind, [document.name for document in documents.values()], text),
     )
 
 
-def nearest(text: str, names: Iterable[str]) -> str:
-    """A question that names the nearest of ``names``, without regard to case; empty where none is near."""
+def nearest(names: Iterable[str], text: str) -> str | None:
+    """The name that looks most like ``text``, without regard to case, or ``None`` where none does."""
     from difflib import get_close_matches  # only on the way to an error
 
     by_key = {caseless(name): name for name in names}
     close = get_close_matches(caseless(text), by_key, n=1, cutoff=0.5)
-    return f"Did you mean {by_key[close[0]]!r}?" if close else ""
+    return by_key[close[0]] if close else None
+
+
+def _nearest(kind: str, names: list[str], text: str) -> str:
+    close = nearest(names, text)
+    return f"Did you mean {close!r}?" if close else f"List them with: stronghold {_LISTS[kind]} list"
 
 
 _LISTS = {"agent": "agent", "group": "group", "profile": "profile", "operator": "member"}

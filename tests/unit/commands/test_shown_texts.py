@@ -107,9 +107,7 @@ def show_agent(shelf: Shelf) -> None:
     found = found.replace(org=shelf.state.org.document, agent=hostile, token=hostile.tokens[found.token_id])
     profiles = tuple(shelf.state.profiles.values())
     holdings = {profile.id: Holding(version=1, secrets=2, is_exact=True) for profile in profiles}
-    seen = Self(
-        standing=found, groups=tuple(shelf.state.groups.values()), profiles=profiles, holdings=holdings, warnings=()
-    )
+    seen = Self(standing=found, groups=tuple(shelf.state.groups.values()), profiles=profiles, holdings=holdings, warnings=())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client, "look_at_self", lambda *_: seen)
         standing.show_agent(TokenIdentity(token=pull.token, source="elsewhere"))
