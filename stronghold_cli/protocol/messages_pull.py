@@ -105,6 +105,9 @@ class OwnContents(Record):
     proof: Inclusion
     entries: dict[bytes, bytes] | None
 
+    def __repr__(self) -> str:
+        return f"OwnContents({self.contents!r})"
+
     def to_json(self) -> dict[str, Any]:
         """Its members in JSON."""
         entries = self.entries
