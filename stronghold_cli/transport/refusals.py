@@ -145,7 +145,7 @@ def _refused(answer: WireAnswer, code: str, now: int) -> Refused:
         )
     wait = retry_after(answer)
     if code == "RATE_LIMITED" and wait is not None:
-        hint = f"Try again in {wait} s: this token may be used only so often, or the server is busy."
+        hint = f"Try again in {wait} s: what one key may ask is limited, or the server is busy."
     return Refused(code, sentence, hint=hint, retry_after=wait)
 
 

@@ -349,6 +349,8 @@ def test_a_server_that_was_set_back_is_not_believed_by_anybody(
         result = agent.run("--json", *command, env=with_token(token))
         assert result.code == 8, result.err
         assert "old" not in result.out
-    calls = [partial(org.run, "--json", *command) for command in OPERATOR_COMMANDS]
+    # All of them begin with the same sync; of one key the server logs so many refusals in a minute, and no more.
+    some = OPERATOR_COMMANDS[:: len(OPERATOR_COMMANDS) // 20 + 1]
+    calls = [partial(org.run, "--json", *command) for command in some]
     for result in in_parallel(calls, 4):
         told(result, 1, "ANCHOR_UNKNOWN")
