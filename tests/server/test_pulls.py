@@ -25,6 +25,7 @@ from stronghold_cli.protocol.requests import KeyId
 from stronghold_cli.protocol.signed_map import verify_inclusion
 from stronghold_server import pulls
 from stronghold_server.app import create_app
+from stronghold_server.states import KnownPull, KnownPulls
 from stronghold_server.store.interface import Writer
 from tests.server.furnished import Furnished
 from tests.server.support import AUTHORITY, Reply, TestOrg
@@ -472,3 +473,18 @@ def test_other_orgs_see_nothing_of_it(full: Furnished) -> None:
     full.org.get_as_token(full.token, "/v1/pull")
     assert [entry.kind for entry in full.org.world.log(other.org_id)] == ["genesis"]
     assert AUTHORITY in full.org.world.last(full.org.org_id).signature_base
+
+
+def test_token_without_a_share_gets_nothing(full: Furnished) -> None:
+    """As after a share was deleted and the row of the token, by a fault, was not ended."""
+    assert full.org.get_as_token(full.token, "/v1/pull").status == 200
+    full.org.world.store.write(lambda writer: writer.delete_share(full.org.org_id, full.token)).result()
+    assert refusal(full) == (401, "TOKEN_REVOKED")
+
+
+def test_pulls_that_are_known_are_bounded() -> None:
+    pulls = KnownPulls(limit=2)
+    known = {name: KnownPull(live=None, document=None, shared=(name.encode(),)) for name in "abc"}  # type: ignore[arg-type]
+    for name, pull in known.items():
+        pulls.keep((b"token", name), pull)
+    assert [pulls.get((b"token", name)) for name in "abc"] == [None, known["b"], known["c"]]
