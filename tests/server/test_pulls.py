@@ -228,6 +228,22 @@ def test_self_leaves_out_the_entries_of_very_large_profiles(full: Furnished, mon
         assert (own.entries is not None) == is_there
 
 
+def test_self_leaves_the_event_loop_where_there_are_many_entries(full: Furnished, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    honest = pulls._own_contents
+
+    def seen(*args: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread())
+        return honest(*args, **options)
+
+    monkeypatch.setattr(pulls, "_own_contents", seen)
+    assert full.org.get_as_token(full.token, "/v1/self").status == 200  # the state is in memory now
+    for most, is_in_loop in ((2, True), (1, False)):
+        monkeypatch.setattr(pulls, "MAX_QUICK", most)
+        assert full.org.get_as_token(full.token, "/v1/self").status == 200
+        assert (threads[-1] is threading.main_thread()) == is_in_loop
+
+
 def add_staging(full: Furnished) -> bytes:
     draft = full.org.draft()
     staging = full.org.add_profile(draft, "staging", full.group)
