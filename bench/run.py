@@ -1,9 +1,11 @@
-"""The table of ratios: whole processes against a bare interpreter, and pulls per second, all taken in one run.
+"""Every figure beside its target: whole processes, pulls per second, large profiles, all taken in one run.
 
 Everything is measured on this machine against a real server on a loopback port, in a temporary folder. Absolute times depend
 on the machine; the ratios are what the targets are about (`bench/README.md`).
 
-Usage: python bench/run.py [--rounds N] [--seconds S]
+The tables are printed, and written to docs/performance.md.
+
+Usage: python bench/run.py [--rounds N] [--seconds S] [--agents N]
 """
 
 from __future__ import annotations
@@ -13,40 +15,41 @@ import contextlib
 import json
 import os
 import secrets
-import selectors
 import socket
-import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import large
 import page
 import starts
+import throughput
 from starts import SECRETS, STRONGHOLD
 
-from stronghold_cli.crypto.keys import TokenSecret
-from stronghold_cli.protocol.requests import KeyId, sign_request
-from stronghold_cli.protocol.token import AgentToken, parse_agent_token
 from tests.unit.wire_servers import Certificates
-
-PULLS_PER_SECOND = 3000
-MOST_PER_SECOND = 8000  # as many requests are prepared
 
 
 def main() -> None:
     """Set up, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=40, help="whole processes of each kind, interleaved")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of pulls, for each number of connections")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of pulls, for each number of connections and turn")
+    parser.add_argument("--agents", type=int, default=10_000, help="in the large org; 0 leaves it out")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stronghold-bench-") as name, server(Path(name)) as (address, environment):
         folder = Path(name)
         token = set_up(folder, address, environment)
         measure_starts(folder, agent_environment(folder, environment, token), arguments.rounds)
-        for connections in (1, 16):
-            print_pulls(connections, *measure_pulls(parse_agent_token(token), connections, arguments.seconds))
+    print_and_write("pulls per second", throughput.report(arguments.seconds, 3, arguments.agents))
+    print_and_write("large profiles", large.report(large.MANY, 9)[0])
+
+
+def print_and_write(part: str, lines: Sequence[str]) -> None:
+    """The lines on stdout, and in docs/performance.md with how busy the machine is."""
+    print("\n".join(["", *lines]), flush=True)
+    page.write_part(part, [*lines, "", page.load()])
 
 
 def measure_starts(folder: Path, plain: dict[str, str], rounds: int) -> None:
@@ -136,91 +139,6 @@ def set_up(folder: Path, address: str, environment: dict[str, str]) -> str:
     operator("env", "push", str(values), "--profile", "bench", "--yes")
     created: dict[str, str] = json.loads(operator("agent", "create", "bench", "--profile", "bench", "--json"))
     return created["token"]
-
-
-# --- pulls per second -------------------------------------------------------------------------------------------------
-
-
-def measure_pulls(token: AgentToken, connections: int, seconds: float) -> tuple[float, list[float]]:
-    """Pulls over kept connections, one in flight on each; returns the seconds that they took and each one's milliseconds.
-
-    The requests are signed beforehand, so that this process takes little from the server's processor time.
-    """
-    sign = request_maker(token)
-    requests = [sign() for _ in range(int(seconds * MOST_PER_SECOND))]
-    host, port = token.address.split(":")
-    selector = selectors.DefaultSelector()
-    times: list[float] = []
-    started: dict[socket.socket, float] = {}
-
-    def send(connection: socket.socket) -> None:
-        started[connection] = time.perf_counter()
-        connection.sendall(requests.pop())
-
-    for _ in range(connections):
-        new = socket.create_connection((host, int(port)))
-        new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        selector.register(new, selectors.EVENT_READ, (new, bytearray()))
-    begin = time.perf_counter()
-    for key in selector.get_map().values():
-        send(key.data[0])
-    while len(requests) > connections and time.perf_counter() < begin + seconds:
-        for key, _ in selector.select(timeout=1):
-            connection, received = key.data
-            received += connection.recv(1 << 18)
-            if is_complete(received):
-                received.clear()
-                times.append((time.perf_counter() - started[connection]) * 1000)
-                send(connection)
-    took = time.perf_counter() - begin
-    for connection in started:
-        connection.close()
-    return took, times
-
-
-def request_maker(token: AgentToken) -> Callable[[], bytes]:
-    """A function that makes the bytes of a new signed pull."""
-    secret = TokenSecret(token.secret)
-    key_id = KeyId(kind="t", raw=secret.token_id)
-    target = f"/v1/pull?org={token.pin.hex()}&profile=bench"
-
-    def sign() -> bytes:
-        signed, _ = sign_request(
-            secret.auth,
-            key_id,
-            method="GET",
-            authority=token.address,
-            target=target,
-            body=b"",
-            created=int(time.time()),
-            nonce=os.urandom(16),
-        )
-        headers = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
-        return f"GET {target} HTTP/1.1\r\nHost: {token.address}\r\n{headers}\r\n".encode("ascii")
-
-    return sign
-
-
-def is_complete(received: bytearray) -> bool:
-    """Whether the whole of one answer is there; raises ``SystemExit`` for a refusal."""
-    head, separator, body = received.partition(b"\r\n\r\n")
-    if not separator:
-        return False
-    if not head.startswith(b"HTTP/1.1 200"):
-        raise SystemExit(f"the server refused a pull: {bytes(head[:40])!r} {bytes(body[:200])!r}")
-    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-    return len(body) >= int(length.split(b":")[1])
-
-
-def print_pulls(connections: int, took: float, times: list[float]) -> None:
-    """Pulls per second with the median and the 99th percentile."""
-    if connections == 1:
-        print(f"\n{'pulls of 50 secrets':<24}{'per second':>10}{'p50 ms':>8}{'p99 ms':>8}")
-    times.sort()
-    p99 = times[int(len(times) * 0.99)]
-    target = f"at least {PULLS_PER_SECOND}/s" if connections > 1 else "p50 at most 2 ms"
-    name = f"over {connections} connection{'s' if connections > 1 else ''}"
-    print(f"{name:<24}{len(times) / took:>10.0f}{statistics.median(times):>8.2f}{p99:>8.2f}  {target}")
 
 
 if __name__ == "__main__":
