@@ -4,7 +4,8 @@
 - nonces are forgotten after ten minutes (protocol section 6);
 - blobs that no document names go after 24 h (section 5, "One write verb");
 - the share of an expired token goes within the hour, once a verified request carried a time past its end (section 8,
-  "Expire"): a server's clock that jumped deletes nothing.
+  "Expire"): a server's clock that jumped deletes nothing. After a start, the last entry of the log says what the last
+  request before it carried.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+from stronghold_cli.protocol.audit import decode_leaf
 from stronghold_cli.protocol.errors import StrongholdError
-from stronghold_cli.protocol.requests import REPLAY_SECONDS
+from stronghold_cli.protocol.requests import REPLAY_SECONDS, parse_signature_base
 from stronghold_server.service import Tools
 from stronghold_server.store.interface import Writer
 
@@ -49,17 +51,25 @@ class Housekeeping:
                 await self.flush_counts()
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, knows_times = asyncio.get_running_loop(), False
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
                 await self.flush_counts()
+                if not knows_times:
+                    await self.recall_times()
+                    knows_times = True
                 await self.purge()
                 if loop.time() >= self._next_expiry:
                     self._next_expiry = loop.time() + EXPIRY_SECONDS
                     await self.expire_tokens()
             except StrongholdError as error:
                 _LOGGER.warning("housekeeping failed", exc_info=error, extra={"event": "housekeeping"})
+
+    async def recall_times(self) -> None:
+        """Learn from the log what time the last verified request of each org carried, before this process began."""
+        for org_id, created in (await asyncio.to_thread(self._logged_times)).items():
+            self._tools.times.see(org_id, created)
 
     async def flush_counts(self) -> None:
         """Add the counts in memory to those in the store."""
@@ -88,6 +98,15 @@ class Housekeeping:
             head, expired = await asyncio.to_thread(self._expired, org_id, seen)
             if expired:
                 await self._write(lambda writer: _end(writer, org_id, head, expired, seen))  # noqa: B023
+
+    def _logged_times(self) -> dict[bytes, int]:
+        found = {}
+        with self._tools.store.read() as reader:
+            for org_id in reader.org_ids():
+                head = reader.log_head(org_id)
+                for _, leaf in reader.log_leaves(org_id, 0 if head is None else max(0, head.size - 1), 1):
+                    found[org_id] = parse_signature_base(decode_leaf(leaf).signature_base).created
+        return found
 
     async def _write(self, work: Callable[[Writer], int]) -> int:
         return await asyncio.wrap_future(self._tools.store.write(work))

@@ -162,7 +162,15 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "agent": _ref("Proven"),
             "groups": _list(_ref("Proven")),
             "profiles": _list(_ref("Proven")),
+            "contents": _list(_ref("OwnContents")),
             "receipt": _RECEIPT,
+        }
+    ),
+    "OwnContents": _object(
+        {
+            "contents": _ref("Envelope"),
+            "proof": _ref("Inclusion"),
+            "entries": {"anyOf": [_by_id(_ref("Bytes")), {"type": "null"}]},
         }
     ),
 }

@@ -17,7 +17,7 @@ from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import encode_base64
 from stronghold_cli.protocol.envelope import Envelope, decode_envelope
 from stronghold_cli.protocol.errors import MalformedError, Refused, Unavailable
-from stronghold_cli.protocol.messages_pull import Entry, Proven, PullAnswer, SelfAnswer
+from stronghold_cli.protocol.messages_pull import Entry, OwnContents, Proven, PullAnswer, SelfAnswer
 from stronghold_cli.protocol.names import caseless, nfc
 from stronghold_server.service import Effect, NotQuick, Plan, Request, Tools
 from stronghold_server.states import KnownPull, LoadedState
@@ -27,6 +27,8 @@ from stronghold_server.token_limits import LiveToken, RateLimits, require_live, 
 MAX_LINKS: Final = 1_000_000
 # Gathering more entries than this takes milliseconds: not in the event loop.
 MAX_QUICK: Final = 200
+# An agent that looks at itself gets no more entries than this, of all its profiles together: some 20 MB.
+MAX_OWN_ENTRIES: Final = 100_000
 # Where an encoded answer is cut: between these, what is the token's own and what all agents of its group get alternate.
 _AGENT: Final = b',"agent":'
 _PROFILE: Final = b',"profile":'
@@ -78,16 +80,24 @@ class Pulls:
         return None if shared is None or own is None else _deliver(request, loaded, known, (shared, own))
 
     def plan_self(self, _: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
-        """GET /v1/self?org=SHA256: the agent's own document, its groups, and the profiles granted to them."""
+        """GET /v1/self?org=SHA256: the agent's own document, its groups, and the profiles granted to them.
+
+        The entries of the profiles go with it, without their ciphertexts: by them the agent can count what it may read.
+        """
         live, anchor = self._begin(request, loaded)
         state = loaded.state
+        profiles = _readable(loaded, live)
+        count = sum(state.contents[profile.id].document.entries.size for profile in profiles)
+        if request.is_quick and count > MAX_QUICK:
+            raise NotQuick
         answer = SelfAnswer(
             org=org_links(reader, request.org_id, anchor),
             head=state.head.envelope,
             structure=state.structure.envelope,
             agent=_prove(loaded, "agent", live.agent.id),
             groups=tuple(_prove(loaded, "group", group_id) for group_id in live.agent.groups),
-            profiles=tuple(_prove(loaded, "profile", profile.id) for profile in _readable(loaded, live)),
+            profiles=tuple(_prove(loaded, "profile", profile.id) for profile in profiles),
+            contents=tuple(_own_contents(loaded, profile.id, with_entries=count <= MAX_OWN_ENTRIES) for profile in profiles),
         )
         body = answer.encode()
         agent = live.agent
@@ -251,3 +261,11 @@ def require_blobs(reader: Reader, org_id: bytes, hashes: set[bytes]) -> dict[byt
 def _prove(loaded: LoadedState, kind: str, id_: bytes) -> Proven:
     document = loaded.state.documents(kind)[id_]
     return Proven(payload=document.payload, proof=loaded.tree("documents").prove(document_key(kind, id_)))
+
+
+def _own_contents(loaded: LoadedState, profile_id: bytes, *, with_entries: bool) -> OwnContents:
+    return OwnContents(
+        contents=loaded.state.contents[profile_id].envelope,
+        proof=loaded.tree("contents").prove(profile_id),
+        entries=dict(loaded.state.leaves("entries", profile_id)) if with_entries else None,
+    )

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stronghold_cli.commands.token_options import limits_value, tell_limits
 from stronghold_cli.output import emit, emit_json, say, settings, when
+from stronghold_cli.protocol.encoding import JsonValue
 from stronghold_cli.protocol.errors import LocalFileError
 from stronghold_cli.protocol.token import is_loopback, split_url
 
@@ -57,6 +59,9 @@ def show_token(minted: NewToken, output: str | None, profile: str | None) -> Non
         return
     if output is None:
         say(f"Its token {minted.name!r}, shown this once{_until(minted)}:")
+        limits = tell_limits(minted.limits)
+        if limits:
+            say(f"It is limited: {limits}.")
         emit(text)
     if is_loopback(minted.token.address):
         say(f"It holds the address {minted.token.address}, so it works on this machine only (other: --server URL).")
@@ -77,7 +82,7 @@ def _write_token(minted: NewToken, text: str, path: str) -> None:
         ) from error
 
 
-def _described(minted: NewToken, text: str | None) -> dict[str, str | None]:
+def _described(minted: NewToken, text: str | None) -> dict[str, JsonValue]:
     from stronghold_cli.vault.lookup import shown_id
 
     return {
@@ -86,12 +91,13 @@ def _described(minted: NewToken, text: str | None) -> dict[str, str | None]:
         "name": minted.name,
         "agent": minted.agent.name,
         "agent_id": shown_id("agent", minted.agent.id),
-        "expires": None if minted.not_after is None else when(minted.not_after),
+        "expires": None if minted.end is None else when(minted.end),
+        "limits": limits_value(minted.limits),
     }
 
 
 def _until(minted: NewToken) -> str:
-    return "" if minted.not_after is None else f", good until {when(minted.not_after)}"
+    return "" if minted.end is None else f", good until {when(minted.end)}"
 
 
 def _uses(profile: str) -> str:

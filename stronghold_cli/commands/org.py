@@ -77,6 +77,7 @@ def show() -> None:
     org, head, counts = vault.state.org.document, vault.state.head.document, _counts(vault.state)
     now = int(time.time())
     emit_line(f"{org.name}  {org.org_id.hex()}")
+    emit_line(f"  fingerprint: {words(org.org_id)}")
     emit_line(f"  head {head.seq}, signed {when(head.created)} ({ago(head.created, now)})")
     emit_line(f"  words: {words(head.sha256)}")
     emit_line(f"  {', '.join(f'{count} {kind}' for kind, count in counts.items())}")
@@ -95,6 +96,7 @@ def describe(state: OrgState) -> dict[str, JsonValue]:
     return {
         "id": org.org_id.hex(),
         "name": org.name,
+        "fingerprint": words(org.org_id),
         "seq": org.seq,
         "created": when(org.created),
         "head": {

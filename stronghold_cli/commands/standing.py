@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from stronghold_cli.keystore.identities import OperatorIdentity, TokenIdentity
     from stronghold_cli.protocol.token import AgentToken
     from stronghold_cli.reader.client import Self
+    from stronghold_cli.reader.standing import Standing
 
 
 def show_agent(acting: TokenIdentity) -> None:
-    """Ask the server who this agent is, and show it."""
+    """Ask the server who this agent is, and show its record as the signed documents have it."""
     from stronghold_cli.reader.client import look_at_self
 
     with agent_server(acting.token) as server:
@@ -27,23 +28,22 @@ def show_agent(acting: TokenIdentity) -> None:
     if settings().json:
         emit_json(agent_value(found, acting.token, acting.source))
         return
-    tell_agent(found, emit_line)
-    emit_line(f"  token shat_…{acting.token.last4} from {acting.source}, for {acting.token.base_url}")
+    _show_record(found, acting)
 
 
 def tell_agent(found: Self, write: Callable[[str], None]) -> None:
     """The agent's name, expiry and profiles, in lines."""
     standing = found.standing
     write(f"Agent {standing.agent.name!r} of {standing.org.name!r}")
-    expires = standing.not_after
-    until = "does not expire" if expires is None else f"expires {when(expires)} ({ago(expires, standing.now)})"
-    write(f"  token {standing.token.name!r} {until}")
+    write(f"  token {standing.token.name!r} {_end(standing)}")
     names = ", ".join(sorted(profile.name for profile in found.profiles))
     write(f"  may read: {names or 'no profile yet'}")
 
 
 def agent_value(found: Self, token: AgentToken, source: str) -> dict[str, JsonValue]:
-    """The same as JSON."""
+    """The whole record as JSON."""
+    from stronghold_cli.commands.token_options import limits_value
+    from stronghold_cli.protocol.words import words
     from stronghold_cli.vault.lookup import shown_id
 
     standing = found.standing
@@ -51,18 +51,69 @@ def agent_value(found: Self, token: AgentToken, source: str) -> dict[str, JsonVa
         "identity": "agent",
         "source": source,
         "server": token.base_url,
-        "org": {"id": standing.org.org_id.hex(), "name": standing.org.name},
-        "agent": {"id": shown_id("agent", standing.agent.id), "name": standing.agent.name},
+        "org": {
+            "id": standing.org.org_id.hex(),
+            "name": standing.org.name,
+            "fingerprint": words(standing.org.org_id),
+            "head_seq": standing.head.seq,
+        },
+        "agent": {
+            "id": shown_id("agent", standing.agent.id),
+            "name": standing.agent.name,
+            "description": standing.agent.description,
+            "labels": dict(sorted(standing.agent.labels.items())),
+            "state": standing.agent.state,
+            "expires": None if standing.agent.not_after is None else when(standing.agent.not_after),
+        },
         "token": {
             "id": shown_id("token", standing.token_id),
             "name": standing.token.name,
             "last4": token.last4,
             "state": standing.token.state,
+            "expires": None if standing.token.not_after is None else when(standing.token.not_after),
+            "limits": limits_value(standing.token.limits),
         },
         "expires": None if standing.not_after is None else when(standing.not_after),
-        "profiles": sorted(profile.name for profile in found.profiles),
         "groups": sorted(group.name for group in found.groups),
+        "profiles": [
+            {
+                "id": shown_id("profile", profile.id),
+                "name": profile.name,
+                "version": found.holdings[profile.id].version,
+                "secrets": found.holdings[profile.id].secrets,
+                "secrets_exact": found.holdings[profile.id].is_exact,
+            }
+            for profile in sorted(found.profiles, key=lambda item: item.name)
+        ],
     }
+
+
+def _show_record(found: Self, acting: TokenIdentity) -> None:
+    from stronghold_cli.commands.token_options import tell_limits
+    from stronghold_cli.protocol.words import words
+    from stronghold_cli.vault.lookup import shown_id
+
+    standing = found.standing
+    agent, limits = standing.agent, tell_limits(standing.token.limits)
+    emit_line(f"Agent {agent.name!r} of {standing.org.name!r}  {shown_id('agent', agent.id)}  {agent.state}")
+    if agent.description:
+        emit_line(f"  {agent.description}")
+    labels = ", ".join(f"{key}={value}" for key, value in sorted(agent.labels.items()))
+    emit_line(f"  labels: {labels or 'none'}")
+    emit_line(f"  token {standing.token.name!r} {_end(standing)}, {standing.token.state}{f'; {limits}' if limits else ''}")
+    emit_line(f"  token shat_…{acting.token.last4} from {acting.source}, for {acting.token.base_url}")
+    emit_line(f"  groups: {', '.join(sorted(group.name for group in found.groups)) or 'none'}")
+    emit_line("  may read:" if found.profiles else "  may read: no profile yet")
+    for profile in sorted(found.profiles, key=lambda item: item.name):
+        holding = found.holdings[profile.id]
+        count = f"{holding.secrets} secret{'' if holding.secrets == 1 else 's'}"
+        emit_line(f"    {profile.name}: {'' if holding.is_exact else 'at most '}{count}, version {holding.version}")
+    emit_line(f"  fingerprint of the org: {words(standing.org.org_id)}")
+
+
+def _end(standing: Standing) -> str:
+    end = standing.not_after
+    return "does not expire" if end is None else f"expires {when(end)} ({ago(end, standing.now)})"
 
 
 def show_operator(acting: OperatorIdentity) -> None:

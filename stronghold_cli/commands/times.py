@@ -6,6 +6,8 @@ import re
 
 from stronghold_cli.protocol.errors import UsageError
 
+# The year 10000, in which dates have five digits and programs that read them end.
+_LAST = 253_402_300_800
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 _DURATION = re.compile(r"([1-9][0-9]{0,8})(s|m|min|h|d|w|y)")
 
@@ -18,28 +20,34 @@ def duration(text: str, option: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def expiry(expires_in: str | None, expires_at: str | None, now: int) -> int | None:
-    """The ``not_after`` that two options give, or ``None``; ``UsageError`` where it is past or both were given."""
+def expiry(expires_in: str | None, expires_at: str | None, now: int, prefix: str = "--expires") -> int | None:
+    """The ``not_after`` that two options give, or ``None``; ``UsageError`` where it is past or both were given.
+
+    ``prefix`` is what the two options are called: ``--expires-in`` and ``--expires-at``.
+    """
     if expires_in is not None and expires_at is not None:
-        raise UsageError("--expires-in and --expires-at were both given.", hint="Give one of them.")
+        raise UsageError(f"{prefix}-in and {prefix}-at were both given.", hint="Give one of them.")
     if expires_in is not None:
-        return now + duration(expires_in, "--expires-in")
+        moment = now + duration(expires_in, f"{prefix}-in")
+        if moment >= _LAST:
+            raise UsageError(f"{prefix}-in {expires_in[:40]!r} ends after the year 9999.", hint="Give a shorter time.")
+        return moment
     if expires_at is None:
         return None
-    moment = _moment(expires_at)
+    moment = _moment(expires_at, f"{prefix}-at")
     if moment <= now:
-        raise UsageError(f"--expires-at {expires_at!r} is past.", hint="Give a date that is still to come.")
+        raise UsageError(f"{prefix}-at {expires_at[:40]!r} is past.", hint="Give a date that is still to come.")
     return moment
 
 
-def _moment(text: str) -> int:
+def _moment(text: str, option: str) -> int:
     """Unix seconds of an ISO 8601 date or time; without a zone it is UTC."""
     from datetime import UTC, datetime
 
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError as error:
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (OverflowError, ValueError) as error:
         raise UsageError(
-            f"--expires-at {text[:40]!r} is not a date.", hint="Write it like 2027-01-31 or 2027-01-31T12:00:00Z."
+            f"{option} {text[:40]!r} is not a date.", hint="Write it like 2027-01-31 or 2027-01-31T12:00:00Z."
         ) from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

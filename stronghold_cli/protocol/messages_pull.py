@@ -95,8 +95,34 @@ class PullAnswer(Record):
         )
 
 
+class OwnContents(Record):
+    """The contents of a profile without its ciphertexts: envelope, proof of its leaf in the head's map, and raw leaves.
+
+    ``entries`` are by secret id; ``None`` where there are so many that the server leaves them out.
+    """
+
+    contents: Envelope
+    proof: Inclusion
+    entries: dict[bytes, bytes] | None
+
+    def __repr__(self) -> str:
+        return f"OwnContents({self.contents!r})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Its members in JSON."""
+        entries = self.entries
+        return {
+            "contents": self.contents.to_json(),
+            "proof": _inclusion_to_json(self.proof),
+            "entries": None if entries is None else {key.hex(): encode_base64(leaf) for key, leaf in entries.items()},
+        }
+
+
 class SelfAnswer(Record):
-    """What an agent may know of itself: its own document, those of its groups, and of the profiles granted to them."""
+    """What an agent may know of itself: its own document, those of its groups, and of the profiles granted to them.
+
+    ``contents`` are those of the profiles, in their order.
+    """
 
     org: tuple[Envelope, ...]
     head: Envelope
@@ -104,6 +130,7 @@ class SelfAnswer(Record):
     agent: Proven
     groups: tuple[Proven, ...]
     profiles: tuple[Proven, ...]
+    contents: tuple[OwnContents, ...]
 
     def encode(self) -> bytes:
         """The body of the answer."""
@@ -115,6 +142,7 @@ class SelfAnswer(Record):
                 "agent": _proven_to_json(self.agent),
                 "groups": [_proven_to_json(group) for group in self.groups],
                 "profiles": [_proven_to_json(profile) for profile in self.profiles],
+                "contents": [each.to_json() for each in self.contents],
                 "receipt": None,
             }
         )
@@ -151,6 +179,7 @@ def decode_self_answer(body: bytes) -> SelfAnswer:
         agent=_proven(members.raw("agent")),
         groups=tuple(_proven(value) for value in members.items("groups", _MANY)),
         profiles=tuple(_proven(value) for value in members.items("profiles", _MANY)),
+        contents=tuple(_own_contents(value) for value in members.items("contents", _MANY)),
     )
 
 
@@ -163,6 +192,16 @@ def _entry(value: object) -> Entry:
         raise MalformedError("pull: an entry is not [id, leaf, ciphertext]")
     ciphertext = None if value[2] is None else _blob(value[2])
     return Entry(secret_id=decode_hex(value[0], 16), leaf=_blob(value[1]), ciphertext=ciphertext)
+
+
+def _own_contents(value: object) -> OwnContents:
+    members = Members(value, "self.contents", OwnContents.members)
+    entries = members.optional("entries", lambda name: members.object(name, _MANY))
+    return OwnContents(
+        contents=envelope_from_json(members.raw("contents")),
+        proof=_inclusion(members.raw("proof")),
+        entries=None if entries is None else {decode_hex(key, 16): _blob(leaf) for key, leaf in entries.items()},
+    )
 
 
 def _proven_to_json(proven: Proven) -> dict[str, Any]:

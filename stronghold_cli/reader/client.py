@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from stronghold_cli.crypto.keys import TokenSecret
 from stronghold_cli.crypto.secrets import Secret
-from stronghold_cli.keystore.marks import Mark, MarkFile, agent_mark, mark_required
+from stronghold_cli.keystore.marks import ContentsMark, Mark, MarkFile, agent_mark, mark_required
+from stronghold_cli.protocol.documents.contents import Contents
 from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.profile import Profile
-from stronghold_cli.protocol.errors import Refused
+from stronghold_cli.protocol.errors import IntegrityError, Refused
 from stronghold_cli.protocol.keys import SigningKey
-from stronghold_cli.protocol.messages_pull import MAX_PULL, decode_pull_answer, decode_self_answer
+from stronghold_cli.protocol.messages_pull import MAX_PULL, SelfAnswer, decode_pull_answer, decode_self_answer
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.requests import KeyId
 from stronghold_cli.protocol.token import AgentToken
-from stronghold_cli.reader.profile import Asked, open_profile, verify_profile
+from stronghold_cli.reader.profile import Asked, count_secrets, open_profile, verify_contents, verify_profile
 from stronghold_cli.reader.standing import Standing, anchor, verify_document, verify_standing
 
 
@@ -37,12 +38,24 @@ class Pulled(Record):
     warnings: tuple[str, ...]
 
 
+class Holding(Record):
+    """What a profile holds: the version of its contents, and how many secrets; ``is_exact`` where deleted ones are known.
+
+    Of a very large profile the server leaves the entries out: then the number is that of all entries ever made.
+    """
+
+    version: int
+    secrets: int
+    is_exact: bool
+
+
 class Self(Record):
-    """Who this agent is, and what it may read, from verified documents."""
+    """Who this agent is, and what it may read, from verified documents; ``holdings`` by the ids of ``profiles``."""
 
     standing: Standing
     groups: tuple[Group, ...]
     profiles: tuple[Profile, ...]
+    holdings: Mapping[bytes, Holding]
     warnings: tuple[str, ...]
 
 
@@ -78,7 +91,7 @@ def pull(server: SignedServer, token: AgentToken, asked: Asked, clock: Callable[
 
 
 def look_at_self(server: SignedServer, token: AgentToken, clock: Callable[[], float]) -> Self:
-    """Ask who this agent is; everything returned is verified as steps 2 to 5 of a pull say."""
+    """Ask who this agent is; everything returned is verified as steps 2 to 5 and 9 of a pull say."""
     secret = TokenSecret(token.secret)
     marks = agent_mark(secret.token_id)
     mark = marks.load()
@@ -87,13 +100,35 @@ def look_at_self(server: SignedServer, token: AgentToken, clock: Callable[[], fl
     standing = verify_standing(answer, token, secret, mark, int(clock()))
     groups = tuple(verify_document(Group, group, standing.structure) for group in answer.groups)
     profiles = tuple(verify_document(Profile, profile, standing.structure) for profile in answer.profiles)
+    contents = _verify_all_contents(answer, standing, profiles, mark)
     own = set(standing.agent.groups)
+    readable = tuple(profile for profile in profiles if own & profile.grants.keys())
+    read = {id_: ContentsMark(version=each.version, sha256=each.sha256) for id_, (each, _) in contents.items()}
+    found = standing.mark().replace(contents={profile.id: read[profile.id] for profile in readable})
     return Self(
         standing=standing,
         groups=tuple(group for group in groups if group.id in own),
-        profiles=tuple(profile for profile in profiles if own & profile.grants.keys()),
-        warnings=(*standing.warnings(), *_keep(marks, standing.mark())),
+        profiles=readable,
+        holdings={profile.id: contents[profile.id][1] for profile in readable},
+        warnings=(*standing.warnings(), *_keep(marks, found)),
     )
+
+
+def _verify_all_contents(
+    answer: SelfAnswer, standing: Standing, profiles: tuple[Profile, ...], mark: Mark | None
+) -> dict[bytes, tuple[Contents, Holding]]:
+    """Step 9 for each profile, whose contents stand at its place in the answer, and what they hold."""
+    if len({profile.id for profile in profiles}) != len(profiles) or len(answer.contents) != len(profiles):
+        raise IntegrityError("The answer does not hold each profile once, with its contents.")
+    found = {}
+    for profile, each in zip(profiles, answer.contents, strict=True):
+        contents = verify_contents(each.contents, each.proof, standing, profile, mark)
+        secrets = contents.entries.size if each.entries is None else count_secrets(each.entries, contents)
+        found[profile.id] = (
+            contents,
+            Holding(version=contents.version, secrets=secrets, is_exact=each.entries is not None),
+        )
+    return found
 
 
 def _keep(marks: MarkFile, mark: Mark) -> list[str]:

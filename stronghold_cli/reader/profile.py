@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from stronghold_cli.crypto.keys import GroupKey, ProfileKey, TokenSecret, open_group_key
 from stronghold_cli.crypto.secrets import Secret
 from stronghold_cli.crypto.tokens import unlock_master_key
@@ -14,11 +16,12 @@ from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.leaves import EntryLeaf, MemberLeaf, decode_entry_leaf, decode_member_leaf
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import digest
+from stronghold_cli.protocol.envelope import Envelope
 from stronghold_cli.protocol.errors import IntegrityError
 from stronghold_cli.protocol.messages_pull import Entry, PullAnswer
 from stronghold_cli.protocol.names import caseless, is_secret_name
 from stronghold_cli.protocol.record import Record
-from stronghold_cli.protocol.signed_map import map_root, verify_inclusion
+from stronghold_cli.protocol.signed_map import Inclusion, map_root, verify_inclusion
 from stronghold_cli.protocol.signers import verify_contents_signer
 from stronghold_cli.protocol.token import AgentToken
 from stronghold_cli.reader.standing import Standing, verify_document
@@ -70,7 +73,7 @@ def verify_profile(
     group = verify_document(Group, answer.group, standing.structure)
     member = _verify_member(answer, standing, profile, group)
     key = _open_keys(answer, standing, profile, group, member, token, secret)
-    contents = _verify_contents(answer, standing, profile, mark)
+    contents = verify_contents(answer.contents, answer.contents_proof, standing, profile, mark)
     return VerifiedProfile(
         standing=standing,
         profile=profile,
@@ -92,6 +95,28 @@ def open_profile(verified: VerifiedProfile) -> dict[str, Secret]:
             raise IntegrityError("Two secrets have the same name.", evidence={"secret": entry.secret_id.hex()})
         secrets[secret.name] = secret
     return dict(sorted(secrets.items()))
+
+
+def verify_contents(
+    envelope: Envelope, proof: Inclusion, standing: Standing, profile: Profile, mark: Mark | None
+) -> Contents:
+    """Step 9: hash in head, signer, profile id and epoch equal, mark."""
+    verify_contents_signer(envelope, standing.org, profile)
+    contents = Contents.decode(envelope.payload)
+    verify_inclusion(standing.head.contents, profile.id, contents.sha256, proof)
+    if contents.org_id != standing.org.org_id or contents.profile_id != profile.id:
+        raise IntegrityError("The contents received belong to another profile.")
+    if contents.profile_epoch != profile.epoch or contents.seq > standing.head.seq:
+        raise IntegrityError("The contents received do not carry the profile's epoch.")
+    check_contents(mark, profile.id, contents.version, contents.sha256)
+    return contents
+
+
+def count_secrets(leaves: Mapping[bytes, bytes], contents: Contents) -> int:
+    """How many secrets the contents hold, deleted ones left out; the leaves are the exact set."""
+    if map_root(leaves) != contents.entries:
+        raise IntegrityError("The entries received are not exactly those of the profile's contents.")
+    return sum(decode_entry_leaf(leaf).is_live for leaf in leaves.values())
 
 
 def _check_asked(profile: Profile, asked: Asked, mark: Mark | None) -> None:
@@ -142,19 +167,6 @@ def _open_keys(
     if digest(answer.wrap) != profile.grants[group.id].wrap_sha256:
         raise IntegrityError("The boxed profile key received is not the one that the grant names.")
     return group_key.unwrap(profile.id, profile.epoch, profile.kcv, answer.wrap)
-
-
-def _verify_contents(answer: PullAnswer, standing: Standing, profile: Profile, mark: Mark | None) -> Contents:
-    """Step 9: hash in head, signer, profile id and epoch equal, mark."""
-    verify_contents_signer(answer.contents, standing.org, profile)
-    contents = Contents.decode(answer.contents.payload)
-    verify_inclusion(standing.head.contents, profile.id, contents.sha256, answer.contents_proof)
-    if contents.org_id != standing.org.org_id or contents.profile_id != profile.id:
-        raise IntegrityError("The contents received belong to another profile.")
-    if contents.profile_epoch != profile.epoch or contents.seq > standing.head.seq:
-        raise IntegrityError("The contents received do not carry the profile's epoch.")
-    check_contents(mark, profile.id, contents.version, contents.sha256)
-    return contents
 
 
 def _verify_entries(entries: tuple[Entry, ...], contents: Contents, profile: Profile) -> tuple[LiveEntry, ...]:

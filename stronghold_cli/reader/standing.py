@@ -30,8 +30,6 @@ from stronghold_cli.protocol.signers import verify_head_signer, verify_structure
 from stronghold_cli.protocol.token import AgentToken
 from stronghold_cli.version import VERSION
 
-_WEEK = 7 * 86_400
-
 P = TypeVar("P", Agent, Group, Profile)
 
 
@@ -58,18 +56,20 @@ class Standing(Record):
     @property
     def not_after(self) -> int | None:
         """Unix seconds from which on the token is refused: the earlier of the token's and the agent's date."""
-        dates = [date for date in (self.token.not_after, self.agent.not_after) if date is not None]
-        return min(dates) if dates else None
+        return self.token.end_with(self.agent.not_after)
 
     def warnings(self) -> list[str]:
-        """Sentences for the user: the token is deprecated, or expires soon (7 days, or a tenth of its life, before)."""
-        found = []
-        if self.token.state == "deprecated":
-            found.append(f"the token {self.token.name!r} is deprecated and will be ended; replace it by a new one")
+        """Sentences for the user: the token is deprecated, or it or its agent expires soon."""
         date = self.not_after
-        if date is not None and date - self.now <= min(_WEEK, (date - self.token.created) // 10):
-            found.append(f"the token {self.token.name!r} expires in {_duration(date - self.now)}; ask for a new one")
-        return found
+        left = "" if date is None else _duration(date - self.now)
+        if self.token.state == "deprecated":
+            ends = f"ends in {left}" if left else "will be ended"
+            return [f"the token {self.token.name!r} is deprecated and {ends}; replace it by a new one"]
+        if date is None or not self.token.ends_soon(date, self.now):
+            return []
+        if date == self.agent.not_after:
+            return [f"the agent {self.agent.name!r} expires in {left}, and its tokens with it; ask for a later end"]
+        return [f"the token {self.token.name!r} expires in {left}; ask for a new one"]
 
 
 def anchor(token: AgentToken, mark: Mark | None) -> bytes:

@@ -143,7 +143,10 @@ def _refused(answer: WireAnswer, code: str, now: int) -> Refused:
         sentence, hint = SENTENCES.get(
             code, (f"The server refused the request with the code {code}.", "Run: stronghold doctor")
         )
-    return Refused(code, sentence, hint=hint, retry_after=retry_after(answer))
+    wait = retry_after(answer)
+    if code == "RATE_LIMITED" and wait is not None:
+        hint = f"Try again in {wait} s: what one key may ask is limited, or the server is busy."
+    return Refused(code, sentence, hint=hint, retry_after=wait)
 
 
 def _unavailable(answer: WireAnswer, route: Route, code: str) -> Unavailable:

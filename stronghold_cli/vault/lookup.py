@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from stronghold_cli.protocol.documents.agent import Agent, Token
@@ -38,7 +38,10 @@ def find_operator(state: OrgState, text: str) -> bytes:
 
 
 def find_token(state: OrgState, text: str) -> tuple[Agent, bytes, Token]:
-    """The live token with that id (``tk_…``), shown end (``shat_…last4``), ``AGENT/NAME``, or name if only one has it."""
+    """The token with that id (``tk_…``), shown end (``shat_…last4``), ``AGENT/NAME``, or name if only one has it.
+
+    ``NotFound`` names the nearest that exists; a token that was revoked stands in no document, and so does not.
+    """
     found = [
         (agent, token_id, token)
         for agent in state.agents.values()
@@ -46,7 +49,10 @@ def find_token(state: OrgState, text: str) -> tuple[Agent, bytes, Token]:
         if _names_token(text, agent, token_id, token)
     ]
     if not found:
-        raise NotFound(f"There is no live token {text[:60]!r}.", hint="List them with: stronghold token list")
+        names = [f"{agent.name}/{token.name}" for agent in state.agents.values() for token in agent.tokens.values()]
+        close = nearest(names, text) or nearest([name.rpartition("/")[2] for name in names], text)
+        hint = f"Did you mean {close!r}?" if close else "List them with: stronghold token list"
+        raise NotFound(f"There is no live token {text[:60]!r}.", hint=hint)
     if len(found) > 1:
         raise UsageError(f"{len(found)} tokens are called {text[:60]!r}.", hint="Give the token's id (tk_…) instead.")
     return found[0]
@@ -92,25 +98,29 @@ def _find(kind: str, documents: Mapping[bytes, N], text: str) -> bytes:
         if caseless(document.name) == wanted:
             return id_
     raise NotFound(
-        f"There is no {kind} named {text[:100]!r}.", hint=_nearest(kind, [d.name for d in documents.values()], text)
+        f"There is no {kind} named {text[:100]!r}.",
+        hint=_nearest(kind, [document.name for document in documents.values()], text),
     )
 
 
-def _nearest(kind: str, names: list[str], text: str) -> str:
+def nearest(names: Iterable[str], text: str) -> str | None:
+    """The name that looks most like ``text``, without regard to case, or ``None`` where none does."""
     from difflib import get_close_matches  # only on the way to an error
 
-    close = get_close_matches(text, names, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else f"List them with: stronghold {_LISTS[kind]} list"
+    by_key = {caseless(name): name for name in names}
+    close = get_close_matches(caseless(text), by_key, n=1, cutoff=0.5)
+    return by_key[close[0]] if close else None
+
+
+def _nearest(kind: str, names: list[str], text: str) -> str:
+    close = nearest(names, text)
+    return f"Did you mean {close!r}?" if close else f"List them with: stronghold {_LISTS[kind]} list"
 
 
 _LISTS = {"agent": "agent", "group": "group", "profile": "profile", "operator": "member"}
 
 
 def _names_token(text: str, agent: Agent, token_id: bytes, token: Token) -> bool:
-    return text in {
-        shown_id("token", token_id),
-        f"shat_…{token.last4}",
-        f"shat_...{token.last4}",
-        token.name,
-        f"{agent.name}/{token.name}",
-    }
+    if text in {shown_id("token", token_id), f"shat_…{token.last4}", f"shat_...{token.last4}"}:
+        return True
+    return caseless(text) in {caseless(token.name), caseless(f"{agent.name}/{token.name}")}

@@ -57,6 +57,15 @@ OPERATOR_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("token", "mint", "ci"),
     ("token", "list"),
     ("token", "revoke", "first", "--yes"),
+    ("token", "deprecate", "first"),
+    ("token", "undeprecate", "first"),
+    ("token", "rotate", "first"),
+    ("agent", "rename", "ci", "other"),
+    ("agent", "edit", "ci", "--no-expiry"),
+    ("agent", "label", "ci", "a=b"),
+    ("agent", "pause", "ci"),
+    ("agent", "deactivate", "ci"),
+    ("agent", "activate", "ci"),
     ("audit", "list"),
 )
 

@@ -177,7 +177,7 @@ class TestApiUser:
     def test_as_json(self, machine: Machine, token: str) -> None:
         shown = machine.run("auth", "api-user", "--token", "-", "--json", stdin=token).ok()
         assert token not in shown.out
-        assert shown.json()["profiles"] == ["production"]
+        assert [item["name"] for item in shown.json()["profiles"]] == ["production"]
         assert shown.json()["expires"] is None
 
     @pytest.mark.usefixtures("terminal_or_skip")
@@ -250,6 +250,43 @@ class TestStatus:
         as_json = shared_org.run("auth", "status", "--json", "--token", "-", stdin=token).ok().json()
         assert as_json["source"] == "stdin"
         assert shared_org.run("auth", "status", "--json").ok().json()["identity"] == "operator"
+
+    def test_an_agent_s_whole_record_is_shown(self, shared_org: Org) -> None:
+        shared_org.run("profile", "create", "shown").ok()
+        for name in ("A", "B"):
+            shared_org.run("secret", "set", name, "-p", "shown", stdin="value").ok()
+        shared_org.run("secret", "delete", "A", "-p", "shown", "--yes").ok()
+        token = (
+            shared_org.run(
+                *("agent", "create", "described", "-p", "shown", "--description", "Builds", "--label", "env=prod"),
+                *("--expires-in", "90d", "-q"),
+            )
+            .ok()
+            .out.strip()
+        )
+        record = shared_org.run("auth", "status", "--json", env={"STRONGHOLD_TOKEN": token}).ok().json()
+        org = shared_org.run("org", "show", "--json").ok().json()
+        assert record["org"] == {
+            "id": org["id"], "name": org["name"], "fingerprint": org["fingerprint"], "head_seq": org["head"]["seq"],
+        }  # fmt: skip
+        assert len(org["fingerprint"].split()) == 10
+        assert record["server"] == shared_org.server.url
+        agent = shared_org.run("agent", "show", "described", "--json").ok().json()
+        assert {name: record["agent"][name] for name in ("id", "name", "description", "labels", "state", "expires")} == {
+            name: agent[name] for name in ("id", "name", "description", "labels", "state", "expires")
+        }
+        (listed,) = agent["tokens"]
+        assert (record["token"]["id"], record["token"]["name"]) == (listed["id"], "first")
+        assert record["expires"] == agent["expires"] == listed["expires"]
+        assert record["groups"] == ["shown"]
+        (profile,) = record["profiles"]
+        assert (profile["name"], profile["secrets"], profile["secrets_exact"], profile["version"]) == ("shown", 1, True, 4)
+        text = shared_org.run("auth", "status", env={"STRONGHOLD_TOKEN": token}).ok().out
+        for words in (
+            "Agent 'described'", "Builds", "labels: env=prod", "groups: shown", "shown: 1 secret, version 4",
+            shared_org.server.url, org["fingerprint"], f"expires {agent['expires']}",
+        ):  # fmt: skip
+            assert words in text
 
     def test_agent_is_never_told_without_the_server(self, machine: Machine, token: str) -> None:
         shown = machine.run("auth", "status", env={**NOWHERE, "STRONGHOLD_TOKEN": token}).failed(7)

@@ -46,6 +46,12 @@ VERBS: dict[tuple[str, ...], set[str]] = {
     ("token", "mint", "CI"): NOBODY,
     ("token", "mint", "idle"): NOBODY,
     ("token", "revoke", "CI/old", "--yes"): NOBODY,
+    ("token", "deprecate", "CI/old"): NOBODY,
+    ("token", "rotate", "CI/old"): NOBODY,
+    ("agent", "rename", "CI", "made"): NOBODY,
+    ("agent", "edit", "CI", "--description", "made"): NOBODY,
+    ("agent", "label", "CI", "made=1"): NOBODY,
+    ("agent", "pause", "CI"): NOBODY,
 }
 
 

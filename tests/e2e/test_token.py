@@ -99,7 +99,7 @@ def test_the_list_shows_last_use(org: Org) -> None:
     assert listed["used"]["last_used"].endswith("Z")
     assert (listed["used"]["uses"], listed["idle"]["last_used"]) == (1, None)
     lines = [line.split("\t") for line in org.run("token", "list").ok().out.splitlines()]
-    assert lines[0] == ["agent", "token", "ends in", "state", "expires", "last used", "id"]
+    assert lines[0][:7] == ["agent", "token", "ends in", "state", "expires", "last used", "uses"]
     assert lines[1][:2] == ["idle", "first"]
     assert lines[1][5] == "-"
     assert lines[2][2] == f"shat_…{used[-4:]}"

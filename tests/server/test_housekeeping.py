@@ -55,6 +55,26 @@ def test_share_of_an_expired_token_goes_once_a_verified_request_is_past_its_end(
     assert full.org.get_as_token(full.token, "/v1/pull").code == "TOKEN_EXPIRED"
 
 
+def test_after_a_start_the_log_says_what_time_the_last_verified_request_carried(full: Furnished) -> None:
+    org, world = full.org, full.org.world
+    end = world.now + 1000
+    change_token(full, not_after=end)
+    world.now = end + 5000
+    keeper, _ = housekeeping(full)
+    world.loop.run_until_complete(keeper.recall_times())
+    world.loop.run_until_complete(keeper.expire_tokens())
+    with world.store.read() as reader:
+        assert reader.share(org.org_id, full.token) is not None, "no request was ever past the end"
+    assert org.get_as_token(full.second_token, "/v1/pull").status == 200
+    keeper, tools = housekeeping(full)
+    world.loop.run_until_complete(keeper.recall_times())
+    assert tools.times.newest() == {org.org_id: world.now}
+    world.loop.run_until_complete(keeper.expire_tokens())
+    with world.store.read() as reader:
+        assert reader.share(org.org_id, full.token) is None
+        assert reader.share(org.org_id, full.second_token) is not None
+
+
 def test_requests_that_verified_are_what_moves_the_time_of_expiry(full: Furnished) -> None:
     times = Times()
     times.see(b"o" * 32, 10)

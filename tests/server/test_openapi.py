@@ -55,6 +55,7 @@ def test_every_schema_is_a_schema_and_every_reference_is_there() -> None:
         ("Proven", messages_pull.Proven),
         ("PullAnswer", messages_pull.PullAnswer),
         ("SelfAnswer", messages_pull.SelfAnswer),
+        ("OwnContents", messages_pull.OwnContents),
     ],
 )
 def test_schema_has_the_members_of_its_record(schema: str, record: type) -> None:

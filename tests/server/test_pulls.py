@@ -215,7 +215,33 @@ def test_self_shows_the_agent_its_groups_and_profiles_and_no_share(full: Furnish
     assert answer.agent.payload == org.state.agents[full.agent].payload
     assert [Group.decode(proven.payload).id for proven in answer.groups] == [full.group]
     assert [Profile.decode(proven.payload).name for proven in answer.profiles] == ["production"]
+    (own,) = answer.contents
+    assert own.contents.sha256 == org.state.contents[full.profile].document.sha256
+    assert own.entries == org.state.leaves("entries", full.profile)
     assert org.world.last(org.org_id).kind == "self"
+
+
+def test_self_leaves_out_the_entries_of_very_large_profiles(full: Furnished, monkeypatch: pytest.MonkeyPatch) -> None:
+    for most, is_there in ((2, True), (1, False)):
+        monkeypatch.setattr(pulls, "MAX_OWN_ENTRIES", most)
+        (own,) = decode_self_answer(full.org.get_as_token(full.token, "/v1/self").body).contents
+        assert (own.entries is not None) == is_there
+
+
+def test_self_leaves_the_event_loop_where_there_are_many_entries(full: Furnished, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    honest = pulls._own_contents
+
+    def seen(*args: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread())
+        return honest(*args, **options)
+
+    monkeypatch.setattr(pulls, "_own_contents", seen)
+    assert full.org.get_as_token(full.token, "/v1/self").status == 200  # the state is in memory now
+    for most, is_in_loop in ((2, True), (1, False)):
+        monkeypatch.setattr(pulls, "MAX_QUICK", most)
+        assert full.org.get_as_token(full.token, "/v1/self").status == 200
+        assert (threads[-1] is threading.main_thread()) == is_in_loop
 
 
 def add_staging(full: Furnished) -> bytes:

@@ -45,7 +45,7 @@ from stronghold_cli.protocol.messages import (
     encode_sealing_keys,
     encode_sync,
 )
-from stronghold_cli.protocol.messages_pull import Entry, Proven, PullAnswer, SelfAnswer
+from stronghold_cli.protocol.messages_pull import Entry, OwnContents, Proven, PullAnswer, SelfAnswer
 from stronghold_cli.protocol.requests import KeyId
 from stronghold_cli.protocol.rules import check_state
 from stronghold_cli.protocol.signed_map import SignedMap
@@ -233,13 +233,15 @@ class MemoryServer:
         """The honest answer to an agent that asks who it is."""
         state = self.state
         agent = next(agent for agent in state.agents.values() if token_id in agent.tokens)
+        profiles = [profile for profile in state.profiles.values() if set(agent.groups) & profile.grants.keys()]
         return SelfAnswer(
             org=self._links_from(anchor),
             head=state.head.envelope,
             structure=state.structure.envelope,
             agent=prove(state, agent),
             groups=tuple(prove(state, state.groups[group_id]) for group_id in agent.groups),
-            profiles=tuple(prove(state, p) for p in state.profiles.values() if set(agent.groups) & p.grants.keys()),
+            profiles=tuple(prove(state, profile) for profile in profiles),
+            contents=tuple(own_contents(state, profile) for profile in profiles),
         )
 
     def _links_from(self, anchor: bytes) -> tuple[Envelope, ...]:
@@ -397,6 +399,15 @@ def prove(state: OrgState, document: Any) -> Proven:
     """A payload with the proof of its leaf."""
     proof = SignedMap(state.leaves("documents")).prove(document_key(document.KIND, document.id))
     return Proven(payload=document.payload, proof=proof)
+
+
+def own_contents(state: OrgState, profile: Profile) -> OwnContents:
+    """A profile's contents with their proof, and its entries."""
+    return OwnContents(
+        contents=state.contents[profile.id].envelope,
+        proof=SignedMap(state.leaves("contents")).prove(profile.id),
+        entries=dict(state.leaves("entries", profile.id)),
+    )
 
 
 def difference(before: OrgState | None, after: OrgState) -> Changes:

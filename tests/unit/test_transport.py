@@ -167,6 +167,11 @@ def test_a_refusal_has_our_sentence_and_never_the_servers_words(open_server: Ope
     assert error.message.endswith(".")
 
 
+def test_a_refusal_for_the_rate_says_how_long_to_wait(open_server: Open) -> None:
+    with Listener(refusal(429, "RATE_LIMITED", "Retry-After: 3599")) as listener:
+        assert "Try again in 3599 s" in refused(open_server(f"http://{listener.authority}")).hint
+
+
 def test_an_unknown_code_is_kept_and_its_words_are_not(open_server: Open) -> None:
     with Listener(refusal(400, "NEW_CODE")) as listener:
         error = refused(open_server(f"http://{listener.authority}"))

@@ -14,6 +14,7 @@ from stronghold_cli.protocol.record import Record
 
 MAX_TOKENS = 100
 MAX_LABELS = 64
+_WEEK = 7 * 86_400
 
 
 class Rate(Record):
@@ -46,6 +47,15 @@ class Token(Record):
     created_by: bytes
     not_after: int | None
     limits: Limits
+
+    def end_with(self, agent_end: int | None) -> int | None:
+        """Unix seconds from which on the token is refused: the earlier of its own date and its agent's; ``None``: never."""
+        dates = [date for date in (self.not_after, agent_end) if date is not None]
+        return min(dates) if dates else None
+
+    def ends_soon(self, end: int, now: int) -> bool:
+        """Whether it is time to warn of ``end``: 7 days before, or a tenth of the token's life."""
+        return end - now <= min(_WEEK, (end - self.created) // 10)
 
 
 class Agent(Document):

@@ -22,7 +22,7 @@ from stronghold_cli.protocol.requests import KeyId
 from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.protocol.token import OperatorKit
 from stronghold_cli.reader import client
-from stronghold_cli.reader.client import Self
+from stronghold_cli.reader.client import Holding, Self
 from stronghold_cli.vault import replica
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.lookup import shown_id
@@ -105,7 +105,9 @@ def show_agent(shelf: Shelf) -> None:
     found = pull.stand(pull.answer)
     (hostile,) = shelf.state.agents.values()
     found = found.replace(org=shelf.state.org.document, agent=hostile, token=hostile.tokens[found.token_id])
-    seen = Self(standing=found, groups=(), profiles=tuple(shelf.state.profiles.values()), warnings=())
+    profiles = tuple(shelf.state.profiles.values())
+    holdings = {profile.id: Holding(version=1, secrets=2, is_exact=True) for profile in profiles}
+    seen = Self(standing=found, groups=tuple(shelf.state.groups.values()), profiles=profiles, holdings=holdings, warnings=())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client, "look_at_self", lambda *_: seen)
         standing.show_agent(TokenIdentity(token=pull.token, source="elsewhere"))

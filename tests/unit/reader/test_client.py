@@ -11,10 +11,11 @@ from stronghold_cli.keystore.marks import ContentsMark, agent_mark
 from stronghold_cli.protocol.errors import IntegrityError, LocalFileError, Refused
 from stronghold_cli.protocol.messages_pull import PullAnswer, decode_pull_answer
 from stronghold_cli.reader import client
-from stronghold_cli.reader.client import Pulled, look_at_self, pull
+from stronghold_cli.reader.client import Holding, Pulled, look_at_self, pull
 from stronghold_cli.reader.profile import Asked
-from stronghold_cli.vault.profiles import write_secrets
-from tests.support.org import NOW, TestOrg, prove, secret_of, workshop
+from stronghold_cli.vault.committing import Vault
+from stronghold_cli.vault.profiles import delete_secrets, read_secrets, write_secrets
+from tests.support.org import NOW, TestOrg, own_contents, prove, secret_of, workshop
 from tests.support.pull import PRODUCTION, UNNAMED
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -171,7 +172,7 @@ def test_a_refused_profile_says_where_none_may_be_read(org: TestOrg) -> None:
     def refuse(target: str, body: bytes) -> bytes:
         if "/pull" in target:
             raise Refused("PROFILE_FORBIDDEN", "no")
-        return honest.replace(profiles=()).encode()
+        return honest.replace(profiles=(), contents=()).encode()
 
     org.server.forge = refuse
     with pytest.raises(Refused) as caught:
@@ -206,6 +207,7 @@ def test_groups_and_profiles_of_others_are_not_shown_as_ones_own(org: TestOrg) -
     more = honest.replace(
         groups=(*honest.groups, prove(org.state, org.group("staging"))),
         profiles=(*honest.profiles, prove(org.state, org.profile("staging"))),
+        contents=(*honest.contents, own_contents(org.state, org.profile("staging"))),
     )
     org.server.forge = lambda _, body: more.encode()
     seen = look_at_self(org.server, org.tokens["ci"].token, lambda: NOW)
@@ -222,4 +224,56 @@ def test_a_profile_that_is_no_leaf_is_refused_when_an_agent_looks_at_itself(org:
         org.server.forge = lambda _, body, answer=answer: answer.encode()  # type: ignore[misc]
         with pytest.raises(IntegrityError):
             look_at_self(org.server, org.tokens["ci"].token, lambda: NOW)
+    assert marks(org).load() is None
+
+
+def look(org: TestOrg, **changes: object) -> client.Self:
+    """What an agent sees of itself where the answer was changed."""
+    honest = org.server.self_answer(secret_of(org.tokens["ci"]).token_id, org.tokens["ci"].token.pin)
+    org.server.forge = lambda _, body: honest.replace(**changes).encode()
+    return look_at_self(org.server, org.tokens["ci"].token, lambda: NOW)
+
+
+def test_an_agent_sees_what_its_profiles_hold_and_keeps_that_in_its_mark(org: TestOrg) -> None:
+    profile = org.profile("production")
+    known = read_secrets(Vault(org.operator()), profile)
+    org.commit(lambda draft: delete_secrets(draft, profile, known, ["API_KEY"]))
+    seen = look_at_self(org.server, org.tokens["ci"].token, lambda: NOW)
+    contents = org.state.contents[profile.id].document
+    assert seen.holdings == {profile.id: Holding(version=contents.version, secrets=1, is_exact=True)}
+    kept = marks(org).load()
+    assert kept is not None
+    assert kept.contents == {profile.id: ContentsMark(version=contents.version, sha256=contents.sha256)}
+    (own,) = org.server.self_answer(secret_of(org.tokens["ci"]).token_id, org.tokens["ci"].token.pin).contents
+    assert look(org, contents=(own.replace(entries=None),)).holdings == {
+        profile.id: Holding(version=contents.version, secrets=2, is_exact=False)
+    }
+
+
+def test_older_contents_than_were_seen_are_refused_when_an_agent_looks_at_itself(org: TestOrg) -> None:
+    old = org.copy()
+    org.commit(lambda draft: write_secrets(draft, org.profile("production"), {}, {"NEW": b"v"}))
+    look_at_self(org.server, org.tokens["ci"].token, lambda: NOW)
+    with pytest.raises(IntegrityError, match="older"):
+        look_at_self(old.server, org.tokens["ci"].token, lambda: NOW)
+    with pytest.raises(IntegrityError, match="older"):
+        run(old)
+
+
+@pytest.mark.parametrize("how", ["other profile", "entry dropped", "entry added", "none", "profile twice", "signature"])
+def test_forged_contents_are_refused_when_an_agent_looks_at_itself(org: TestOrg, how: str) -> None:
+    honest = org.server.self_answer(secret_of(org.tokens["ci"]).token_id, org.tokens["ci"].token.pin)
+    (own,) = honest.contents
+    entries = dict(own.entries or {})
+    first = next(iter(entries))
+    changes: dict[str, dict[str, object]] = {
+        "other profile": {"contents": (own_contents(org.state, org.profile("staging")),)},
+        "entry dropped": {"contents": (own.replace(entries={first: entries[first]}),)},
+        "entry added": {"contents": (own.replace(entries={**entries, bytes(16): entries[first]}),)},
+        "none": {"contents": ()},
+        "profile twice": {"profiles": honest.profiles * 2, "contents": honest.contents * 2},
+        "signature": {"contents": (own.replace(contents=own.contents.replace(signature=bytes(64))),)},
+    }
+    with pytest.raises(IntegrityError):
+        look(org, **changes[how])
     assert marks(org).load() is None

@@ -281,7 +281,11 @@ def with_date(pull: Pull, whose: str, date: int) -> Any:
 )
 def test_a_token_that_expires_soon_is_warned_about(pull: Pull, whose: str, life: int, left: int, words: str) -> None:
     standing = pull.stand(pull.collude(agent=with_date(pull, whose, NOW + life)), now=NOW + life - left)
-    assert standing.warnings() == ([f"the token 'ci' expires in {words}; ask for a new one"] if words else [])
+    told = {
+        "token": f"the token 'ci' expires in {words}; ask for a new one",
+        "agent": f"the agent 'bot' expires in {words}, and its tokens with it; ask for a later end",
+    }
+    assert standing.warnings() == ([told[whose]] if words else [])
 
 
 def test_the_earlier_of_two_dates_counts(pull: Pull) -> None:
