@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "group": ("group", "app", "Who may read which profiles."),
     "agent": ("agent", "app", "Non-human actors: CI jobs, scripts, bots."),
     "token": ("token", "app", "The credentials of agents."),
+    "lockdown": ("lockdown", "app", "Stop agents at once, and wake them again."),
     "audit": ("audit", "app", "The log of everything that was asked."),
     "doctor": ("doctor", "doctor", "Check this machine, the server, and every sealed key."),
     "server": ("server", "app", "Run a server."),

@@ -44,6 +44,7 @@ class Draft:
         self.now = now
         self.random = random
         self.seq = state.seq + 1
+        self.lockdowns = state.structure.document.lockdowns
         self._documents: dict[tuple[str, bytes], Agent | Group | Profile | None] = {}
         self._maps: dict[MapId, dict[bytes, bytes | None]] = {}
         self._written: set[bytes] = set()
@@ -58,7 +59,8 @@ class Draft:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was changed."""
-        return not (self._documents or self._maps or self._written)
+        known = self.state.structure.document.lockdowns
+        return not (self._documents or self._maps or self._written) and self.lockdowns == known
 
     def new_id(self) -> bytes:
         """A fresh 16-byte id."""
@@ -179,15 +181,15 @@ class Draft:
         return finished
 
     def _finish_structure(self) -> Envelope | None:
-        if DOCUMENTS not in self._maps:
-            return None
         known = self.state.structure.document
+        if DOCUMENTS not in self._maps and self.lockdowns == known.lockdowns:
+            return None
         structure = Structure(
             org_id=self.org_id,
             seq=self.seq,
             prev=known.sha256,
-            documents=map_root(self._leaves_after(DOCUMENTS)),
-            lockdowns=known.lockdowns,
+            documents=map_root(self._leaves_after(DOCUMENTS)) if DOCUMENTS in self._maps else known.documents,
+            lockdowns=self.lockdowns,
             created=self.now,
             **NO_EXTENSIONS,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from stronghold_cli.protocol.documents.agent import Agent, Token
@@ -85,11 +85,17 @@ def _find(kind: str, documents: Mapping[bytes, N], text: str) -> bytes:
     )
 
 
-def _nearest(kind: str, names: list[str], text: str) -> str:
+def nearest(names: Iterable[str], text: str) -> str | None:
+    """The name that looks most like ``text``, or ``None`` where none does."""
     from difflib import get_close_matches  # only on the way to an error
 
-    close = get_close_matches(text, names, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else f"List them with: stronghold {_LISTS[kind]} list"
+    close = get_close_matches(text, list(names), n=1, cutoff=0.5)
+    return close[0] if close else None
+
+
+def _nearest(kind: str, names: list[str], text: str) -> str:
+    close = nearest(names, text)
+    return f"Did you mean {close!r}?" if close else f"List them with: stronghold {_LISTS[kind]} list"
 
 
 _LISTS = {"agent": "agent", "group": "group", "profile": "profile", "operator": "member"}

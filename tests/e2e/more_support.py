@@ -45,6 +45,9 @@ OPERATOR_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("token", "mint", "ci"),
     ("token", "list"),
     ("token", "revoke", "first", "--yes"),
+    ("lockdown", "--all", "--reason", "a test"),
+    ("lockdown", "list"),
+    ("lockdown", "lift", "ld_000000"),
     ("audit", "list"),
 )
 
