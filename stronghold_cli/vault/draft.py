@@ -103,6 +103,13 @@ class Draft:
         self._maps.setdefault(("entries", profile_id), {})[secret_id] = leaf.encode()
         self._written.add(profile_id)
 
+    def raise_oldest(self, profile_id: bytes, secret_id: bytes, oldest: int) -> None:
+        """Purge: give up the versions of a secret below ``oldest``, which is at most its current one."""
+        raw = self.state.leaves("entries", profile_id)[secret_id]
+        leaf = decode_entry_leaf(raw).replace(oldest=oldest, prev=leaf_link(secret_id, raw))
+        self._maps.setdefault(("entries", profile_id), {})[secret_id] = leaf.encode()
+        self._written.add(profile_id)
+
     def touch_contents(self, profile_id: bytes) -> None:
         """Make a new contents document of a profile even where no entry changes: at a new epoch."""
         self._written.add(profile_id)
