@@ -32,7 +32,16 @@ def expiry(expires_in: str | None, expires_at: str | None, now: int) -> int | No
     return moment
 
 
-def _moment(text: str) -> int:
+def past_moment(text: str | None, option: str, now: int) -> int | None:
+    """Unix seconds of a date, or of a duration before ``now``; ``None`` where nothing was given."""
+    if text is None:
+        return None
+    if _DURATION.fullmatch(text.strip()):
+        return now - duration(text, option)
+    return _moment(text, option)
+
+
+def _moment(text: str, option: str = "--expires-at") -> int:
     """Unix seconds of an ISO 8601 date or time; without a zone it is UTC."""
     from datetime import UTC, datetime
 
@@ -40,6 +49,6 @@ def _moment(text: str) -> int:
         moment = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise UsageError(
-            f"--expires-at {text[:40]!r} is not a date.", hint="Write it like 2027-01-31 or 2027-01-31T12:00:00Z."
+            f"{option} {text[:40]!r} is not a date.", hint="Write it like 2027-01-31 or 2027-01-31T12:00:00Z."
         ) from error
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

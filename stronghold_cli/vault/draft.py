@@ -144,7 +144,7 @@ class Draft:
             maps=self._maps,
         )
         after = advance(self.state, changes)
-        check_state(after)
+        check_state(after, known=self.state)
         check_step(self.state, after, changes, self.keyset.operator_id)
         return Commit(changes=changes, blobs=tuple(self._blobs.values()), shares=self._shares), after
 

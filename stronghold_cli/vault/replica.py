@@ -59,7 +59,8 @@ class Replica:
             changes = decode_sync(self._operator.get(f"/sync?since={known.seq}&org_seq={known.org.document.seq}"))
             state = advance(known, _without_known(known, changes))
             passed = frozenset(envelope.sha256 for envelope in changes.heads)
-        check_state(state)
+        # A state that was kept has passed: its mark is written after that, and the file is believed by the mark's hash.
+        check_state(state, known=known)
         _check_client(state)
         _check_mark(state, mark)
         check_head_time(state.head.document, state.org.document, self._operator.now)
