@@ -59,7 +59,7 @@ class Pulls:
         elif own is None:
             own = _cut(_gather(reader, loaded, live, profile, None))[1]
             loaded.answers.keep((live.token_id, profile.id), own)
-        known = KnownPull(live=live, document=_contents_of(loaded, profile), shared=(profile.id, group_id, anchor))
+        known = KnownPull(live=live, document=_contents_of(loaded, profile), group_id=group_id, anchor=anchor)
         if live.token.limits == NO_LIMITS:
             loaded.pulls.keep((live.token_id, request.received.query), known)
         return _deliver(request, loaded, known, (shared, own))
@@ -73,7 +73,7 @@ class Pulls:
         known = loaded.pulls.get((token.token_id, request.received.query))
         if known is None or known.live.ends_by(request.now):
             return None
-        shared = loaded.shared.get(known.shared)
+        shared = loaded.shared.get((known.document.id, known.group_id, known.anchor))
         own = loaded.answers.get((token.token_id, known.document.id))
         return None if shared is None or own is None else _deliver(request, loaded, known, (shared, own))
 

@@ -89,11 +89,12 @@ class Answers:
 
 
 class KnownPull(Record):
-    """What a token gets for a query in one state; ``shared`` is where ``LoadedState.shared`` keeps what all agents get."""
+    """What a token gets for a query in one state: contents, by which group, and from which org document on."""
 
     live: LiveToken
     document: DocumentReference
-    shared: tuple[bytes, ...]
+    group_id: bytes
+    anchor: bytes
 
 
 class KnownPulls:

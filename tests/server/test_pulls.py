@@ -474,7 +474,7 @@ def test_token_without_a_share_gets_nothing(full: Furnished) -> None:
 
 def test_pulls_that_are_known_are_bounded() -> None:
     pulls = KnownPulls(limit=2)
-    known = {name: KnownPull(live=None, document=None, shared=(name.encode(),)) for name in "abc"}  # type: ignore[arg-type]
+    known = {name: KnownPull(live=None, document=None, group_id=b"", anchor=name.encode()) for name in "abc"}  # type: ignore[arg-type]
     for name, pull in known.items():
         pulls.keep((b"token", name), pull)
     assert [pulls.get((b"token", name)) for name in "abc"] == [None, known["b"], known["c"]]
