@@ -2,7 +2,8 @@
 # Paths are relative throughout, so the folder's own path may hold blanks.
 
 BIN := .venv/bin
-JOBS ?= 2
+# Tests wait for servers and disks more than they compute: more of them at once than there are cores.
+JOBS ?= 4
 
 .PHONY: help venv demo test image check bench soak format lock wheel sbom clean
 

@@ -159,6 +159,11 @@ def emit(text: str) -> None:
     emit_bytes(text.encode("utf-8", "surrogateescape") + b"\n")
 
 
+def emit_line(text: str) -> None:
+    """Write one line for people to stdout, with names from elsewhere in it: shown as ``plain`` does."""
+    emit(plain(text))
+
+
 def emit_bytes(content: bytes) -> None:
     """Write exact bytes to stdout. Raises ``StdoutClosed`` where nobody reads, ``LocalFileError`` where it is full."""
     _write(content)
@@ -244,10 +249,11 @@ def ask_passphrase(question: str, *, option: str, twice: bool = False) -> str:
         raise UsageError(f"{question}: there is no terminal to ask on.", hint=f"Give it with {option}.")
     from getpass import getpass
 
+    shown = plain(question)
     for _ in range(3):
         try:
-            answer = getpass(f"{question}: ")
-            if not twice or getpass(f"{question}, again: ") == answer:
+            answer = getpass(f"{shown}: ")
+            if not twice or getpass(f"{shown}, again: ") == answer:
                 return answer
         except EOFError:
             break
@@ -319,7 +325,7 @@ def _json_text(value: JsonValue, indent: int | None = None) -> str:
     text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
     if all(each.isprintable() or each == "\n" for each in text):
         return text
-    return json.dumps(value, indent=indent, allow_nan=False).replace("\x7f", "\\u007f")
+    return json.dumps(value, indent=indent, allow_nan=False)
 
 
 def _causes(error: BaseException) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator
 
 import pytest
@@ -24,7 +25,12 @@ _INSTALLABLE = ("is not installed", "could not import", "gives no pseudo-termina
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Forget the caller's identity, token and runner: tests say themselves who acts and where."""
+    """Forget the caller's identity, token and runner: tests say themselves who acts and where.
+
+    What a script starts in the background ignores Ctrl-C, and so would every program that a test starts and interrupts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         if name.startswith(("STRONGHOLD_", "API_STRONGHOLD_", "GITHUB_")):
             del os.environ[name]

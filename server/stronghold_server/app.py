@@ -60,11 +60,12 @@ from stronghold_server.token_limits import RateLimits
 LOGGER: Final = logging.getLogger("stronghold")
 _ORG_BYTES: Final = 32
 _ID_BYTES: Final = 16
-_HEADERS: Final = {
-    "Stronghold-Protocol": "1",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-}
+_HEADERS: Final = (
+    (b"stronghold-protocol", b"1"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-type", b"application/json"),
+)
 
 
 def create_app(
@@ -204,7 +205,7 @@ class _Server:
         return self._identified(_fail(error, correlation_id), correlation_id)
 
     def _identified(self, response: Response, correlation_id: bytes) -> Response:
-        response.headers["Stronghold-Correlation-Id"] = correlation_id.hex()
+        response.raw_headers.append((b"stronghold-correlation-id", correlation_id.hex().encode("ascii")))
         return response
 
     def _count(self, refusal: Refused) -> None:
@@ -298,7 +299,10 @@ def _fail(error: Exception, correlation_id: bytes) -> Response:
 
 
 def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, _HEADERS, "application/json")
+    response = Response(None, status)
+    response.body = body
+    response.raw_headers = [*_HEADERS, (b"content-length", str(len(body)).encode("ascii"))]
+    return response
 
 
 def _path_id(parameters: Mapping[str, str], name: str, length: int) -> bytes | None:
@@ -317,7 +321,9 @@ def _log_failure(route: Route, correlation_id: bytes, refusal: Refused, error: E
 
 
 def _log_request(route: Route, correlation_id: bytes, response: Response, started: float) -> None:
-    if LOGGER.isEnabledFor(logging.INFO):
+    """A line for what was refused, failed or wrote; for what was only read, which is nearly all, where debugging is on."""
+    level = logging.DEBUG if route.method == "GET" and response.status_code < 400 else logging.INFO
+    if LOGGER.isEnabledFor(level):
         fields = {
             "event": route.kind,
             "correlation_id": correlation_id.hex(),
@@ -325,4 +331,4 @@ def _log_request(route: Route, correlation_id: bytes, response: Response, starte
             "status": response.status_code,
             "duration_ms": (time.monotonic() - started) * 1000,
         }
-        LOGGER.info("request", extra=fields)
+        LOGGER.log(level, "request", extra=fields)

@@ -1,6 +1,6 @@
 """The audit log's arithmetic: its clock, its growth, and its recomputation (protocol section 7).
 
-Pure: the store module calls ``next_server_time`` and ``grow`` inside its transaction and keeps what they give;
+Pure: the store module calls ``next_server_time`` and ``GrowingLog`` inside its transaction and keeps what they give;
 ``verify_log`` reads a log back and computes every tree node anew.
 """
 
@@ -17,7 +17,7 @@ EMPTY_LOG: Final = LogHead(size=0, root=EMPTY_ROOT, peaks=(), server_time=0, hea
 _PAGE: Final = 4096
 
 
-def next_server_time(former: LogHead, now: int, *, reset_clock: bool) -> int:
+def next_server_time(former: LogHead | GrowingLog, now: int, *, reset_clock: bool) -> int:
     """The server time of the next leaf: the higher of clock and former leaf's.
 
     ``ClockBehind`` where the clock is more than 60 s behind; ``reset_clock`` takes the clock as it is.
@@ -32,17 +32,35 @@ def next_server_time(former: LogHead, now: int, *, reset_clock: bool) -> int:
     return max(now, former.server_time)
 
 
-def grow(former: LogHead, leaf: bytes, *, server_time: int, head_seq: int) -> tuple[LogHead, list[tuple[int, int, bytes]]]:
-    """The log after ``leaf`` (its exact bytes), and the tree nodes that it finishes as (level, position, hash).
+class GrowingLog:
+    """A log to which one transaction appends: it computes the root once for all new leaves."""
 
-    ``RuleError`` where ``head_seq`` is below the former leaf's.
-    """
-    if head_seq < former.head_seq:
-        raise RuleError(f"an audit entry names head {head_seq}, but the entry before it names head {former.head_seq}")
-    frontier = Frontier(former.size, former.peaks)
-    nodes = frontier.append(leaf_hash(leaf))
-    head = LogHead(size=frontier.size, root=frontier.root, peaks=frontier.peaks, server_time=server_time, head_seq=head_seq)
-    return head, nodes
+    def __init__(self, former: LogHead) -> None:
+        self.server_time = former.server_time
+        self.head_seq = former.head_seq
+        self._frontier = Frontier(former.size, former.peaks)
+
+    @property
+    def size(self) -> int:
+        """How many leaves there are."""
+        return self._frontier.size
+
+    def append(self, leaf: bytes, *, server_time: int, head_seq: int) -> list[tuple[int, int, bytes]]:
+        """Append ``leaf`` (its exact bytes); the tree nodes that it finishes as (level, position, hash).
+
+        ``RuleError`` where ``head_seq`` is below the former leaf's.
+        """
+        if head_seq < self.head_seq:
+            raise RuleError(f"an audit entry names head {head_seq}, but the entry before it names head {self.head_seq}")
+        self.server_time, self.head_seq = server_time, head_seq
+        return self._frontier.append(leaf_hash(leaf))
+
+    def head(self) -> LogHead:
+        """Where the log stands now."""
+        tree = self._frontier
+        return LogHead(
+            size=tree.size, root=tree.root, peaks=tree.peaks, server_time=self.server_time, head_seq=self.head_seq
+        )
 
 
 def verify_log(reader: Reader, org_id: bytes) -> LogHead:

@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from stronghold_cli.protocol.audit import DocumentReference
+from stronghold_cli.protocol.documents.agent import NO_LIMITS
 from stronghold_cli.protocol.documents.leaves import decode_entry_leaf, decode_member_leaf, document_key
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import encode_base64
 from stronghold_cli.protocol.envelope import Envelope, decode_envelope
-from stronghold_cli.protocol.errors import MalformedError, Refused, StrongholdError, Unavailable
+from stronghold_cli.protocol.errors import MalformedError, Refused, Unavailable
 from stronghold_cli.protocol.messages_pull import Entry, Proven, PullAnswer, SelfAnswer
 from stronghold_cli.protocol.names import caseless, nfc
 from stronghold_server.service import Effect, NotQuick, Plan, Request, Tools
-from stronghold_server.states import LoadedState
+from stronghold_server.states import KnownPull, LoadedState
 from stronghold_server.store.interface import Reader, TokenRow, Writer
 from stronghold_server.token_limits import LiveToken, RateLimits, require_live, require_not_ended, require_uses_left
 
@@ -58,21 +59,23 @@ class Pulls:
         elif own is None:
             own = _cut(_gather(reader, loaded, live, profile, None))[1]
             loaded.answers.keep((live.token_id, profile.id), own)
-        return _deliver(request, loaded, live, profile, (shared, own))
+        known = KnownPull(live=live, document=_contents_of(loaded, profile), group_id=group_id, anchor=anchor)
+        if live.token.limits == NO_LIMITS:
+            loaded.pulls.keep((live.token_id, request.received.query), known)
+        return _deliver(request, loaded, known, (shared, own))
 
     def plan_known_pull(self, request: Request, loaded: LoadedState) -> Plan | None:
-        """The plan of a pull whose answer was kept, for a token without limits that have to be counted."""
-        try:
-            live = require_live(loaded.state, _token_of(request), request.received.address, request.now)
-            anchor = _anchor_of(request, "profile", "profile_id")
-            profile = _choose_profile(request, loaded, live)
-        except StrongholdError:
-            return None  # refused in what may be an old state: asked again, in the newest one
-        shared = loaded.shared.get((profile.id, _group_of(live, profile), anchor))
-        own = loaded.answers.get((live.token_id, profile.id))
-        if shared is None or own is None or live.token.limits.rate is not None or live.token.limits.uses is not None:
+        """The plan of a pull that was made before in the same words, in the same state, by a token without limits.
+
+        All that can have changed is the time, and what the transaction looks at again.
+        """
+        token = _token_of(request)
+        known = loaded.pulls.get((token.token_id, request.received.query))
+        if known is None or known.live.ends_by(request.now):
             return None
-        return _deliver(request, loaded, live, profile, (shared, own))
+        shared = loaded.shared.get((known.document.id, known.group_id, known.anchor))
+        own = loaded.answers.get((token.token_id, known.document.id))
+        return None if shared is None or own is None else _deliver(request, loaded, known, (shared, own))
 
     def plan_self(self, _: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
         """GET /v1/self?org=SHA256: the agent's own document, its groups, and the profiles granted to them."""
@@ -104,21 +107,25 @@ class Pulls:
         return live, _anchor_of(request, *parameters)
 
 
-def _deliver(request: Request, loaded: LoadedState, live: LiveToken, profile: Profile, parts: tuple[Parts, Parts]) -> Plan:
+def _deliver(request: Request, loaded: LoadedState, known: KnownPull, parts: tuple[Parts, Parts]) -> Plan:
     """The plan that puts the share into an answer, if the token still is what it was."""
-    contents = loaded.state.contents[profile.id].document
-    document = DocumentReference(kind="contents", id=profile.id, version=contents.version, sha256=contents.sha256)
+    live = known.live
 
     def apply(writer: Writer) -> Effect:
-        _require_still_live(writer, live)
-        share = writer.share(request.org_id, live.token_id)
-        if share is None:
+        used = writer.use_token(request.org_id, live.token_id, request.now)
+        require_not_ended(used.token)
+        require_uses_left(used.token, live.token.limits, counted=1)
+        if used.share is None:
             raise Refused("TOKEN_REVOKED", "the token has been revoked")
-        writer.use_token(request.org_id, live.token_id, request.now)
-        body = _join(*parts, encode_base64(share).encode("ascii"))
-        return Effect(body=body, head_seq=loaded.state.seq, document=document, code=live.code)
+        body = _join(*parts, encode_base64(used.share).encode("ascii"))
+        return Effect(body=body, head_seq=loaded.state.seq, document=known.document, code=live.code)
 
     return Plan(head_sha256=loaded.head_sha256, apply=apply, settle=None)
+
+
+def _contents_of(loaded: LoadedState, profile: Profile) -> DocumentReference:
+    contents = loaded.state.contents[profile.id].document
+    return DocumentReference(kind="contents", id=profile.id, version=contents.version, sha256=contents.sha256)
 
 
 def org_links(reader: Reader, org_id: bytes, anchor: bytes) -> tuple[Envelope, ...]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
 
-from stronghold_cli.protocol.encoding import decode_hex, decode_json
+from stronghold_cli.protocol.encoding import decode_hex, decode_integer
 from stronghold_cli.protocol.errors import MalformedError
 
 _MAX_PARAMETERS: Final = 8
-_COUNT: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
 @lru_cache(maxsize=1024)
@@ -50,7 +48,10 @@ class Query:
         text = self._values.get(name)
         if text is None:
             return default
-        value: int = decode_json(text.encode(), limit=16) if _COUNT.fullmatch(text) else -1
+        try:
+            value = decode_integer(text)
+        except MalformedError:
+            value = -1
         if not 0 <= value <= high:
             raise MalformedError(f"the query parameter {name} is not an integer from 0 to {high}")
         return value

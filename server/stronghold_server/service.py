@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -50,6 +49,9 @@ class Effect(Record):
     head_seq: int
     document: DocumentReference | None
     code: str
+
+    def __repr__(self) -> str:
+        return f"Effect({len(self.body)} bytes, head {self.head_seq})"
 
 
 class Plan(Record):
@@ -187,8 +189,11 @@ async def _make_plan(tools: Tools, verb: Verb, request: Request) -> Plan:
             head = reader.head(request.org_id)
             loaded = None if head is None else tools.states.known(request.org_id, head.sha256)
             if loaded is not None:
-                with suppress(NotQuick):
+                try:
                     return verb.plan(tools, request.replace(is_quick=True), reader, loaded)
+                except NotQuick:
+                    # It was counted against the token's rate before it was given up.
+                    request = request.replace(is_first_attempt=False)
     return await asyncio.to_thread(_plan_in_thread, tools, verb, request)
 
 

@@ -244,7 +244,13 @@ FIELDS: Final = (
         "A connection without a request is closed after this",
     ),
     _field("max_batch", "STRONGHOLD_MAX_BATCH", _between(1, 10_000), "256", "Most writes that share one disk flush"),
-    _field("log_level", "STRONGHOLD_LOG_LEVEL", _log_level, "info", "`debug`, `info`, `warning` or `error`"),
+    _field(
+        "log_level",
+        "STRONGHOLD_LOG_LEVEL",
+        _log_level,
+        "info",
+        "`debug` (every request), `info` (requests that write, are refused or fail), `warning` or `error`",
+    ),
 )
 
 

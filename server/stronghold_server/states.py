@@ -11,15 +11,19 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
+from stronghold_cli.protocol.audit import DocumentReference
 from stronghold_cli.protocol.documents.leaves import decode_document_leaf
 from stronghold_cli.protocol.envelope import decode_envelope
 from stronghold_cli.protocol.errors import NotFound
+from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.signed_map import SignedMap
 from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, Changes, Leaves, MapId, OrgState, advance
 from stronghold_server.store.interface import Reader, TokenRow
+from stronghold_server.token_limits import LiveToken
 
 MAX_ORGS: Final = 64
 MAX_TOKENS: Final = 4_096
+MAX_PULLS: Final = 4_096
 MAX_ANSWERS: Final = 2_000
 MAX_ANSWER_BYTES: Final = 4 << 20
 MAX_KEPT: Final = 1 << 20
@@ -34,6 +38,7 @@ class LoadedState:
         self.head_sha256 = state.head.document.sha256
         self.answers = Answers()  # of each token, what is its own
         self.shared = Answers()  # of each profile and group, what all agents get
+        self.pulls = KnownPulls()
         self._trees: dict[MapId, SignedMap] = {}
         if former is not None:
             self._trees = former.trees_for(state)
@@ -81,6 +86,35 @@ class Answers:
             while self._parts and (len(self._parts) > MAX_ANSWERS or self._bytes > MAX_ANSWER_BYTES):
                 _, gone = self._parts.popitem(last=False)
                 self._bytes -= sum(map(len, gone))
+
+
+class KnownPull(Record):
+    """What a token gets for a query in one state: contents, by which group, and from which org document on."""
+
+    live: LiveToken
+    document: DocumentReference
+    group_id: bytes
+    anchor: bytes
+
+
+class KnownPulls:
+    """Pulls by token and query, as they were answered in one state; bounded, and safe to use from any thread."""
+
+    def __init__(self, limit: int = MAX_PULLS) -> None:
+        self._limit = limit
+        self._pulls: OrderedDict[tuple[bytes, str], KnownPull] = OrderedDict()
+        self._door = threading.Lock()
+
+    def get(self, key: tuple[bytes, str]) -> KnownPull | None:
+        """The pull, if it was kept."""
+        return self._pulls.get(key)
+
+    def keep(self, key: tuple[bytes, str], pull: KnownPull) -> None:
+        """Keep a pull, and let go of the oldest where there are too many."""
+        with self._door:
+            self._pulls[key] = pull
+            while len(self._pulls) > self._limit:
+                self._pulls.popitem(last=False)
 
 
 class KnownTokens:

@@ -35,6 +35,10 @@ class LiveToken(Record):
         """What the audit entry says of a use: nothing, or that the token is deprecated."""
         return DEPRECATED if self.token.state == "deprecated" else ""
 
+    def ends_by(self, now: int) -> bool:
+        """Whether the token or its agent has expired."""
+        return any(end is not None and end <= now for end in (self.token.not_after, self.agent.not_after))
+
 
 def require_live(state: OrgState, row: TokenRow, address: str, now: int) -> LiveToken:
     """Return the token with its agent, or raise ``Refused`` with the first reason in the protocol's order."""
@@ -45,14 +49,15 @@ def require_live(state: OrgState, row: TokenRow, address: str, now: int) -> Live
     token = None if agent is None else agent.tokens.get(row.token_id)
     if agent is None or token is None:
         raise Refused("TOKEN_REVOKED", "the token has been revoked")
-    if any(end is not None and end <= now for end in (token.not_after, agent.not_after)):
+    live = LiveToken(token_id=row.token_id, agent=agent, token=token)
+    if live.ends_by(now):
         raise Refused("TOKEN_EXPIRED", "the token or its agent has expired")
     if agent.state == "paused":
         raise Refused("AGENT_PAUSED", "the agent is paused")
     if not _is_allowed(address, token.limits):
         raise Refused("ADDRESS_DENIED", "the token may not be used from this address")
     require_uses_left(row, token.limits)
-    return LiveToken(token_id=row.token_id, agent=agent, token=token)
+    return live
 
 
 def require_not_ended(row: TokenRow) -> None:
@@ -63,9 +68,9 @@ def require_not_ended(row: TokenRow) -> None:
         raise Refused("TOKEN_EXPIRED", "the token or its agent has expired")
 
 
-def require_uses_left(row: TokenRow, limits: Limits) -> None:
-    """Raise ``Refused`` where the token has delivered as often as it may."""
-    if limits.uses is not None and row.uses >= limits.uses:
+def require_uses_left(row: TokenRow, limits: Limits, counted: int = 0) -> None:
+    """Raise ``Refused`` where the token has delivered as often as it may; ``counted``: the row has this use already."""
+    if limits.uses is not None and row.uses - counted >= limits.uses:
         raise Refused("TOKEN_EXHAUSTED", "the token has been used as often as it may be")
 
 

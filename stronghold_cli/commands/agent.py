@@ -10,7 +10,7 @@ import typer
 from stronghold_cli.commands.acting import current_account, open_vault
 from stronghold_cli.commands.minting import ServerOption, TokenFileTarget, prepare_token_file, show_token, token_address
 from stronghold_cli.commands.times import expiry
-from stronghold_cli.output import emit, emit_json, say, settings, table, when
+from stronghold_cli.output import emit_json, emit_line, say, settings, table, when
 from stronghold_cli.protocol.encoding import JsonValue
 from stronghold_cli.protocol.errors import UsageError
 
@@ -149,13 +149,15 @@ def show(name: Annotated[str, typer.Argument(help="The agent's name or id.")]) -
             }
         )
         return
-    emit(f"{agent.name}  {shown_id('agent', agent.id)}  {agent.state}")
+    emit_line(f"{agent.name}  {shown_id('agent', agent.id)}  {agent.state}")
     if agent.description:
-        emit(f"  {agent.description}")
-    emit(f"  groups: {', '.join(groups) or 'none'}")
-    emit(f"  may read: {', '.join(profiles) or 'nothing'}")
+        emit_line(f"  {agent.description}")
+    emit_line(f"  groups: {', '.join(groups) or 'none'}")
+    emit_line(f"  may read: {', '.join(profiles) or 'nothing'}")
     for token in tokens:
-        emit(f"  token {token['name']}  {token['ends_in']}  {token['id']}  {token['state']}, expires {token['expires']}")
+        emit_line(
+            f"  token {token['name']}  {token['ends_in']}  {token['id']}  {token['state']}, expires {token['expires']}"
+        )
 
 
 def _group_of(draft: Draft, profile: Profile) -> Group:

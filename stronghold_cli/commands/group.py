@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stronghold_cli.commands.acting import open_vault
-from stronghold_cli.output import emit, emit_json, say, settings, table
+from stronghold_cli.output import emit_json, emit_line, say, settings, table
 from stronghold_cli.protocol.encoding import JsonValue
 from stronghold_cli.protocol.errors import UsageError
 from stronghold_cli.protocol.record import Record
@@ -72,10 +72,10 @@ def show(name: Annotated[str, typer.Argument(help="The group's name or id.")]) -
     if settings().json:
         emit_json(value.to_json())
         return
-    emit(f"{value.name}  {value.id}")
+    emit_line(f"{value.name}  {value.id}")
     for what, names in (("agents", value.agents), ("operators", value.operators), ("profiles", value.profiles)):
-        emit(f"  {what}: {', '.join(names) or 'none'}")
-    emit("  admins are members of every group")
+        emit_line(f"  {what}: {', '.join(names) or 'none'}")
+    emit_line("  admins are members of every group")
 
 
 @app.command()

@@ -19,7 +19,7 @@ from stronghold_cli.commands.setup import (
     SetupCodeFileOption,
     SetupCodeOption,
 )
-from stronghold_cli.output import ago, emit, emit_json, plain, settings, table, when
+from stronghold_cli.output import ago, emit_json, emit_line, settings, table, when
 from stronghold_cli.protocol.encoding import JsonValue
 
 if TYPE_CHECKING:
@@ -76,12 +76,12 @@ def show() -> None:
         return
     org, head, counts = vault.state.org.document, vault.state.head.document, _counts(vault.state)
     now = int(time.time())
-    emit(f"{plain(org.name)}  {org.org_id.hex()}")
-    emit(f"  head {head.seq}, signed {when(head.created)} ({ago(head.created, now)})")
-    emit(f"  words: {words(head.sha256)}")
-    emit(f"  {', '.join(f'{count} {kind}' for kind, count in counts.items())}")
-    emit(f"  oldest client {org.policy.client_min}; oldest head {_max_age(org.policy.max_head_age)}")
-    emit(f"  log keys: {', '.join(key.id.hex() for key in org.log_keys)}")
+    emit_line(f"{org.name}  {org.org_id.hex()}")
+    emit_line(f"  head {head.seq}, signed {when(head.created)} ({ago(head.created, now)})")
+    emit_line(f"  words: {words(head.sha256)}")
+    emit_line(f"  {', '.join(f'{count} {kind}' for kind, count in counts.items())}")
+    emit_line(f"  oldest client {org.policy.client_min}; oldest head {_max_age(org.policy.max_head_age)}")
+    emit_line(f"  log keys: {', '.join(key.id.hex() for key in org.log_keys)}")
     table([(operator.name, operator.role) for operator in org.operators.values()], ("operator", "role"))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stronghold_cli.commands.acting import open_vault
-from stronghold_cli.output import ago, emit, emit_json, say, settings, table, when
+from stronghold_cli.output import ago, emit_json, emit_line, say, settings, table, when
 from stronghold_cli.protocol.encoding import JsonValue
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
@@ -103,11 +103,11 @@ def show(name: Annotated[str, typer.Argument(help="The profile's name or id.")])
     if settings().json:
         emit_json(value)
         return
-    emit(f"{profile.name}  {value['id']}")
+    emit_line(f"{profile.name}  {value['id']}")
     if profile.description:
-        emit(f"  {profile.description}")
-    emit(f"  secrets: {value['secrets']}, version {contents.version}, changed {when(contents.created)}")
+        emit_line(f"  {profile.description}")
+    emit_line(f"  secrets: {value['secrets']}, version {contents.version}, changed {when(contents.created)}")
     for group, names in agents.items():
-        emit(f"  group {group}: {', '.join(names) or 'no agents'}")
+        emit_line(f"  group {group}: {', '.join(names) or 'no agents'}")
     if not agents:
-        emit("  no group may read it")
+        emit_line("  no group may read it")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stronghold_cli.commands.acting import agent_server
-from stronghold_cli.output import ago, emit, emit_json, settings, warn, when
+from stronghold_cli.output import ago, emit_json, emit_line, settings, warn, when
 from stronghold_cli.protocol.encoding import JsonValue
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def show_agent(acting: TokenIdentity) -> None:
     if settings().json:
         emit_json(agent_value(found, acting.token, acting.source))
         return
-    tell_agent(found, emit)
-    emit(f"  token shat_…{acting.token.last4} from {acting.source}, for {acting.token.base_url}")
+    tell_agent(found, emit_line)
+    emit_line(f"  token shat_…{acting.token.last4} from {acting.source}, for {acting.token.base_url}")
 
 
 def tell_agent(found: Self, write: Callable[[str], None]) -> None:
@@ -95,8 +95,8 @@ def show_operator(acting: OperatorIdentity) -> None:
         )
         return
     who = f"{person.name!r}, {person.role}" if person else shown_id("operator", account.operator_id)
-    emit(f"Operator {who} of {org.name if org else account.org_id.hex()!r}")
-    emit(f"  context {account.name!r} from {acting.source}, on {account.kit.base_url}")
+    emit_line(f"Operator {who} of {org.name if org else account.org_id.hex()!r}")
+    emit_line(f"  context {account.name!r} from {acting.source}, on {account.kit.base_url}")
     if state is not None:
-        emit(f"  newest state seen here: number {state.seq}, signed {when(state.head.document.created)}")
-    emit("  locked" if session is None else f"  unlocked until {when(session.end)} ({ago(session.end, now)})")
+        emit_line(f"  newest state seen here: number {state.seq}, signed {when(state.head.document.created)}")
+    emit_line("  locked" if session is None else f"  unlocked until {when(session.end)} ({ago(session.end, now)})")

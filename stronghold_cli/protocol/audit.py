@@ -21,7 +21,7 @@ from stronghold_cli.protocol.encoding import (
 )
 from stronghold_cli.protocol.errors import MalformedError
 from stronghold_cli.protocol.record import Record
-from stronghold_cli.protocol.requests import SIGNATURE_BYTES, KeyId, parse_key_id
+from stronghold_cli.protocol.requests import KEY_ID_BYTES, SIGNATURE_BYTES, KeyId, parse_key_id
 
 VERSION = 1
 MAX_LEAF = 16 << 10
@@ -71,23 +71,14 @@ class AuditLeaf(Record):
         """The leaf's bytes, as the log keeps them; raises ``MalformedError`` where ``decode_leaf`` would."""
         # An entry that nobody could read back must not enter the log; reading each one back would cost more than the rest.
         _check_leaf(self)
-        encoded = encode_json(
-            {
-                "v": VERSION,
-                "index": self.index,
-                "kind": self.kind,
-                "server_time": self.server_time,
-                "signature_base": self.signature_base,
-                "signature": encode_base64(self.signature),
-                "key_id": self.key_id.text,
-                "outcome": self.outcome,
-                "code": self.code,
-                "head_seq": self.head_seq,
-                "document": None if self.document is None else _document_json(self.document),
-                "correlation_id": self.correlation_id.hex(),
-                "side": self.side.hex(),
-            }
-        )
+        # Every member but one is of letters, digits and signs that JSON takes as they are (``_check_leaf``).
+        document = "null" if self.document is None else _document_json(self.document)
+        encoded = (
+            f'{{"v":{VERSION},"index":{self.index},"kind":"{self.kind}","server_time":{self.server_time}'
+            f',"signature_base":{encode_json(self.signature_base).decode()},"signature":"{encode_base64(self.signature)}"'
+            f',"key_id":"{self.key_id.text}","outcome":"{self.outcome}","code":"{self.code}","head_seq":{self.head_seq}'
+            f',"document":{document},"correlation_id":"{self.correlation_id.hex()}","side":"{self.side.hex()}"}}'
+        ).encode()
         if len(encoded) > MAX_LEAF:
             raise MalformedError(f"an audit entry has {len(encoded)} bytes, more than the {MAX_LEAF} allowed")
         return encoded
@@ -137,7 +128,8 @@ def _check_leaf(leaf: AuditLeaf) -> None:
     _check_length("signature", leaf.signature, SIGNATURE_BYTES)
     _check_length("correlation_id", leaf.correlation_id, 16)
     _check_length("side", leaf.side, 32)
-    parse_key_id(leaf.key_id.text)
+    if len(leaf.key_id.raw) != KEY_ID_BYTES.get(leaf.key_id.kind):
+        raise MalformedError("the key id of an audit entry is of no known kind, or not as long as its kind's")
     _check_outcome(leaf.outcome, leaf.code)
     document = leaf.document
     if document is not None:
@@ -158,13 +150,11 @@ def _check_length(name: str, value: bytes, length: int) -> None:
         raise MalformedError(f"the member {name} of an audit entry has {len(value)} bytes instead of {length}")
 
 
-def _document_json(document: DocumentReference) -> dict[str, str | int]:
-    return {
-        "kind": document.kind,
-        "id": document.id.hex(),
-        "version": document.version,
-        "sha256": document.sha256.hex(),
-    }
+def _document_json(document: DocumentReference) -> str:
+    return (
+        f'{{"kind":"{document.kind}","id":"{document.id.hex()}","version":{document.version}'
+        f',"sha256":"{document.sha256.hex()}"}}'
+    )
 
 
 def _decode_document(value: Any) -> DocumentReference:

@@ -126,6 +126,16 @@ def decode_hex(text: str, length: int) -> bytes:
     return bytes.fromhex(text)
 
 
+def decode_integer(digits: str) -> int:
+    """An integer from 0 to 2^53-1 of at most 16 decimal digits, without leading zeros."""
+    if not (0 < len(digits) <= 16 and digits.isascii() and digits.isdigit()) or (digits[0] == "0" and digits != "0"):
+        raise MalformedError("a text is not an integer")
+    value = int(digits)
+    if value > MAX_INTEGER:
+        raise MalformedError("an integer is out of range")
+    return value
+
+
 def encode_json(value: JsonValue) -> bytes:
     """Compact UTF-8 JSON with members in the order given."""
     return _ENCODER.encode(value).encode()

@@ -86,6 +86,9 @@ class Keys(Record):
     seals: Mapping[bytes, bytes]
     wraps: Mapping[tuple[bytes, bytes], bytes]
 
+    def __repr__(self) -> str:
+        return f"Keys({len(self.seals)} seals, {len(self.wraps)} wraps)"
+
     def encode(self) -> bytes:
         """The body of the answer; wraps are keyed by (profile_id, group_id)."""
         return encode_json(
@@ -104,6 +107,9 @@ class Ciphertexts(Record):
 
     ciphertexts: Mapping[bytes, bytes]
 
+    def __repr__(self) -> str:
+        return f"Ciphertexts({len(self.ciphertexts)})"
+
     def encode(self) -> bytes:
         """The body of the answer."""
         return encode_json({"ciphertexts": _blobs_to_json(self.ciphertexts), "receipt": None})
@@ -116,6 +122,9 @@ class LoginAnswer(Record):
     keyset: bytes
     org: tuple[Envelope, ...]
     head: Envelope
+
+    def __repr__(self) -> str:
+        return f"LoginAnswer({len(self.org)} links)"
 
     def encode(self) -> bytes:
         """The body of the answer."""

@@ -35,6 +35,9 @@ class Entry(Record):
     leaf: bytes
     ciphertext: bytes | None
 
+    def __repr__(self) -> str:
+        return f"Entry({self.secret_id.hex()})"
+
 
 class PullAnswer(Record):
     """Everything that an agent needs to verify and open one profile, in one answer.

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from stronghold_cli.protocol.encoding import decode_base64, decode_hex, decode_json, digest, encode_base64
+from stronghold_cli.protocol.encoding import decode_base64, decode_hex, decode_integer, digest, encode_base64
 from stronghold_cli.protocol.errors import MalformedError
 from stronghold_cli.protocol.keys import SigningKey, VerifyKey
 from stronghold_cli.protocol.record import Record
@@ -160,7 +160,7 @@ def parse_request(
     signed = _one_header(signature, "Signature", _SIGNATURE)
     return RequestSignature(
         key_id=parse_key_id(parameters["key_id"]),
-        created=_decode_created(parameters["created"]),
+        created=decode_integer(parameters["created"]),
         nonce=decode_hex(parameters["nonce"], NONCE_BYTES),
         base=_signature_base(method, authority, target, header[0], parameters["parameters"]),
         signature=decode_base64(signed["signature"], length=SIGNATURE_BYTES),
@@ -179,7 +179,7 @@ def parse_signature_base(base: str) -> SignatureBase:
         query=match["query"],
         content_sha256=decode_base64(match["digest"], length=32),
         key_id=parse_key_id(match["key_id"]),
-        created=_decode_created(match["created"]),
+        created=decode_integer(match["created"]),
         nonce=decode_hex(match["nonce"], NONCE_BYTES),
     )
 
@@ -211,8 +211,3 @@ def _one_header(lines: Sequence[str], name: str, form: str) -> re.Match[str]:
     if not match:
         raise MalformedError(f"the header {name} of a request does not have the one form")
     return match
-
-
-def _decode_created(digits: str) -> int:
-    created: int = decode_json(digits.encode("ascii"), limit=15)
-    return created

@@ -38,6 +38,9 @@ class LiveEntry(Record):
     version: int
     ciphertext: bytes
 
+    def __repr__(self) -> str:
+        return f"LiveEntry({self.secret_id.hex()}, version {self.version})"
+
 
 class VerifiedProfile(Record):
     """Verified up to the ciphertexts: what was asked for, complete, current, and with the one key that opens it."""

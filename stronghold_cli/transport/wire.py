@@ -29,6 +29,9 @@ class WireAnswer(Record):
     headers: Mapping[str, str]
     body: bytes
 
+    def __repr__(self) -> str:
+        return f"WireAnswer({self.status}, {len(self.body)} bytes)"
+
 
 class NotSent(Unavailable):
     """The connection failed before any byte of the request was sent: nothing has been done."""

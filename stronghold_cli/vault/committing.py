@@ -42,6 +42,7 @@ class Vault:
             result = act(draft)
             if draft.is_empty:
                 return result
+            draft.require_allowed()
             commit, after = draft.finish()
             commit = send_ahead(self.operator, commit, self.progress)
             sent.append((after.head.document.sha256, result))

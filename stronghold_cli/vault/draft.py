@@ -26,6 +26,7 @@ from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.documents.structure import Structure
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.envelope import Envelope, sign_envelope
+from stronghold_cli.protocol.errors import Refused
 from stronghold_cli.protocol.messages import Commit
 from stronghold_cli.protocol.rules import check_state
 from stronghold_cli.protocol.signed_map import map_root
@@ -128,6 +129,29 @@ class Draft:
     def add_share(self, token_id: bytes, share: bytes) -> None:
         """Add the share of a new token."""
         self._shares[token_id] = share
+
+    def require_allowed(self) -> None:
+        """Raise ``Refused`` where the author's role does not allow these changes (the table of accepted signers).
+
+        ``finish`` and the server check the same as rules of the protocol; here a person is told what it means.
+        """
+        author = self.keyset.operator_id
+        role = self.state.org.document.role_of(author)
+        if role == "admin":
+            return
+        if role != "editor" or self._documents:
+            may = "secrets of its profiles" if role == "editor" else "nothing"
+            raise Refused(
+                "FORBIDDEN", f"Your role ({role or 'none'}) may change {may}; this is for admins.", hint="Ask an admin."
+            )
+        for profile_id in self._written:
+            profile = self.state.profiles[profile_id]
+            if author not in profile.editors:
+                raise Refused(
+                    "FORBIDDEN",
+                    f"You are not listed as an editor of the profile {profile.name!r}.",
+                    hint="Ask an admin.",
+                )
 
     def finish(self) -> tuple[Commit, OrgState]:
         """Sign everything, check it as the server will, and return the commit with the state that it makes."""

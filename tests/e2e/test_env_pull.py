@@ -179,3 +179,21 @@ def test_the_token_is_found_in_the_documented_order(shop: Shop) -> None:
         assert ("on the command line" in pulled.err) == (options[:1] == ("--token",) and options[1] != "-")
     quiet = shop.agent.run("env", "pull", "-p", "staging", "--token", staging, "--quiet").ok()
     assert quiet.err == ""
+
+
+def test_names_that_change_what_runs_are_refused_in_what_processes_take(org: Org, folder: Path) -> None:
+    evil = {"LD_PRELOAD": "/evil.so", "BASH_ENV": "/evil.sh"}
+    push(org, "production", {**evil, "FINE": "1"}).ok()
+    runner = folder / "github-env"
+    runner.write_text("KEPT=1\n")
+    for way in (("-f", "shell"), ("-f", "shell", "-o", "env.sh"), ("-f", "github"), ("-o", str(runner))):
+        refused = org.run("env", "pull", *way, "--allow-name", "LD_PRELOAD", cwd=folder, env={"GITHUB_ENV": str(runner)})
+        assert refused.failed(2).out == ""
+        assert "--allow-name BASH_ENV" in refused.err
+        assert not [value for value in evil.values() if value in refused.err]
+    assert files_of(folder) == {"github-env": b"KEPT=1\n"}
+    both = ("--allow-name", "LD_PRELOAD", "--allow-name", "BASH_ENV")
+    sourced = org.run("env", "pull", "-f", "shell", *both).ok().out
+    assert sourced == "export BASH_ENV=/evil.sh\nexport FINE=1\nexport LD_PRELOAD=/evil.so\n"
+    assert org.run("env", "pull", "-f", "shell", "--exclude", "LD_PRELOAD,BASH_ENV").ok().out == "export FINE=1\n"
+    assert org.run("env", "pull", "-f", "json").ok().json() == {**evil, "FINE": "1"}

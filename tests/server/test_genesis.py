@@ -9,6 +9,7 @@ from stronghold_cli.protocol.documents.org import Org
 from stronghold_cli.protocol.envelope import sign_envelope
 from stronghold_cli.protocol.messages import Commit, Genesis, decode_committed
 from stronghold_cli.protocol.requests import KeyId
+from stronghold_server import genesis as genesis_module
 from tests.server.refusing import with_changes
 from tests.server.support import Person, Reply, TestOrg, World
 
@@ -35,6 +36,26 @@ def test_setup_code_is_good_for_one_org(world: World) -> None:
 def test_wrong_setup_code_makes_no_org(world: World) -> None:
     org = TestOrg(world)
     reply = found(org, org.genesis("guess"))
+    assert (reply.status, reply.code) == (403, "SETUP_CODE_INVALID")
+    assert_no_org(org)
+
+
+@pytest.mark.parametrize("code", ["guess", "used"])
+@pytest.mark.parametrize("case", ["login signed by another", "head signed by another", "two operators", "another key"])
+def test_whoever_has_no_setup_code_has_nothing_of_a_genesis_checked(
+    world: World, monkeypatch: pytest.MonkeyPatch, code: str, case: str
+) -> None:
+    if code == "used":
+        code = world.setup_code()
+        other = TestOrg(world, "Other")
+        assert found(other, other.genesis(code)).status == 200
+    monkeypatch.setattr(genesis_module, "_check", lambda *_: pytest.fail("a state was made for somebody without a code"))
+    org = TestOrg(world)
+    if case == "another key":
+        stranger, body = Person(org.org_id, "Mallory", "admin"), org.genesis(code).encode()
+        reply = world.send(stranger.keyset.request, KeyId(kind="o", raw=org.admin.operator_id), "POST", org.path, body)
+    else:
+        reply = found(org, forge_genesis(org, case).replace(setup_code=code))
     assert (reply.status, reply.code) == (403, "SETUP_CODE_INVALID")
     assert_no_org(org)
 

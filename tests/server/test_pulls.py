@@ -23,7 +23,9 @@ from stronghold_cli.protocol.messages_pull import decode_pull_answer, decode_sel
 from stronghold_cli.protocol.org_chain import verify_chain
 from stronghold_cli.protocol.requests import KeyId
 from stronghold_cli.protocol.signed_map import verify_inclusion
+from stronghold_server import pulls
 from stronghold_server.app import create_app
+from stronghold_server.states import KnownPull, KnownPulls
 from stronghold_server.store.interface import Writer
 from tests.server.furnished import Furnished
 from tests.server.support import AUTHORITY, Reply, TestOrg
@@ -107,6 +109,54 @@ def test_repeated_pulls_open_no_snapshot_and_follow_a_commit_all_the_same(
     full.org.put(draft, full.profile, "NEWER", b"x")
     full.org.apply(draft)
     assert len(decode_pull_answer(full.org.get_as_token(full.token, "/v1/pull").body).entries) == 3
+
+
+def fill(full: Furnished, count: int) -> None:
+    """Put secrets into the profile until it holds so many."""
+    draft = full.org.draft()
+    for number in range(len(draft.leaves("entries", full.profile)), count):
+        full.org.put(draft, full.profile, f"SECRET_{number}", b"x")
+    full.org.apply(draft)
+
+
+def gathered_in(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each answer that is gathered: whether that was in the event loop's thread, which is the test's own."""
+    threads: list[bool] = []
+    gather = pulls._gather
+
+    def recorded(*given: Any) -> bytes:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return gather(*given)
+
+    monkeypatch.setattr(pulls, "_gather", recorded)
+    return threads
+
+
+@pytest.mark.parametrize(("more", "in_loop"), [(0, True), (1, False)])
+def test_large_profiles_are_gathered_off_the_event_loop(
+    full: Furnished, monkeypatch: pytest.MonkeyPatch, more: int, in_loop: bool
+) -> None:
+    count = pulls.MAX_QUICK + more
+    fill(full, count)
+    threads = gathered_in(monkeypatch)
+    reply = full.org.get_as_token(full.token, "/v1/pull")
+    assert len(decode_pull_answer(reply.body).entries) == count
+    assert threads == [in_loop]
+    # What all agents of the group get is kept: the rest is small, and gathered at once.
+    assert full.org.get_as_token(full.second_token, "/v1/pull").status == 200
+    assert full.org.get_as_token(full.token, "/v1/pull").body == reply.body
+    assert threads == [in_loop, True]
+
+
+def test_pull_that_leaves_the_event_loop_counts_once_against_the_rate(
+    full: Furnished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulls, "MAX_QUICK", 1)
+    change_token(full, limits=ALL_LIMITS.replace(rate=Rate(requests=1, seconds=60)))
+    threads = gathered_in(monkeypatch)
+    assert full.org.get_as_token(full.token, "/v1/pull").status == 200
+    assert threads == [False]
+    assert full.org.get_as_token(full.token, "/v1/pull").code == "RATE_LIMITED"
 
 
 def test_signature_is_verified_where_the_answer_is_in_memory(full: Furnished) -> None:
@@ -413,3 +463,18 @@ def test_other_orgs_see_nothing_of_it(full: Furnished) -> None:
     full.org.get_as_token(full.token, "/v1/pull")
     assert [entry.kind for entry in full.org.world.log(other.org_id)] == ["genesis"]
     assert AUTHORITY in full.org.world.last(full.org.org_id).signature_base
+
+
+def test_token_without_a_share_gets_nothing(full: Furnished) -> None:
+    """As after a share was deleted and the row of the token, by a fault, was not ended."""
+    assert full.org.get_as_token(full.token, "/v1/pull").status == 200
+    full.org.world.store.write(lambda writer: writer.delete_share(full.org.org_id, full.token)).result()
+    assert refusal(full) == (401, "TOKEN_REVOKED")
+
+
+def test_pulls_that_are_known_are_bounded() -> None:
+    pulls = KnownPulls(limit=2)
+    known = {name: KnownPull(live=None, document=None, group_id=b"", anchor=name.encode()) for name in "abc"}  # type: ignore[arg-type]
+    for name, pull in known.items():
+        pulls.keep((b"token", name), pull)
+    assert [pulls.get((b"token", name)) for name in "abc"] == [None, known["b"], known["c"]]

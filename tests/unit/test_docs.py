@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TREES = ("stronghold_cli", "server", "tests", "docs", "bench", "requirements", r"\.ci", r"\.github")
-# A path of this repository as texts write it; folders end in "/", and "*", "…" or "{" mark a pattern, which is left alone.
+# A path of this repository as texts write it; folders end in "/". Patterns ("*", "…", "{") and what npm makes are left out.
 REPOSITORY_PATH = re.compile(rf"(?<![\w./-])((?:{'|'.join(TREES)})/[\w./*{{}}…-]*)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 VARIABLE = re.compile(r"\b(?:API_)?STRONGHOLD_[A-Z][A-Z0-9_]*\b")
@@ -60,7 +60,7 @@ def anchors(text: str) -> set[str]:
 @pytest.mark.parametrize("path", [path for path in repository_files() if path.suffix in {".md", ".py"}], ids=name_of)
 def test_files_that_are_named_exist(path: Path) -> None:
     named = {match.rstrip(".") for match in REPOSITORY_PATH.findall(path.read_text(encoding="utf-8"))}
-    missing = {name for name in named if not re.search(r"[*{…]", name) and not (ROOT / name).exists()}
+    missing = {name for name in named if not re.search(r"[*{…]|/node_modules/", name) and not (ROOT / name).exists()}
     assert missing == set()
 
 

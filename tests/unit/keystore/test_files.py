@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -156,6 +158,41 @@ def test_a_lock_held_by_another_process_ends_in_an_error_after_its_time(tmp_path
     other.stdout.close()
     with locked(path, 1.0):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO], ids=errno.errorcode.get)
+def test_a_file_system_without_locks_is_told_and_nothing_is_done_unlocked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    tried: list[int] = []
+
+    def fail(descriptor: int, _: int) -> None:
+        tried.append(descriptor)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    path = str(tmp_path / "file")
+    with pytest.raises(LocalFileError) as caught, locked(path, sleep=lambda _: pytest.fail("waited for what never comes")):
+        pytest.fail("went on without the lock")
+    assert caught.value.message == f"{path} cannot be locked: {os.strerror(number)}."
+    assert caught.value.hint
+    (descriptor,) = tried
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+@pytest.mark.parametrize("number", [errno.EWOULDBLOCK, errno.EACCES], ids=errno.errorcode.get)
+def test_a_lock_that_another_holds_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    answers: list[int] = [number, number, 0]
+
+    def take(_: int, __: int) -> None:
+        if answer := answers.pop(0):
+            raise OSError(answer, os.strerror(answer))
+
+    monkeypatch.setattr(fcntl, "flock", take)
+    slept: list[float] = []
+    with locked(str(tmp_path / "file"), sleep=slept.append):
+        assert (answers, len(slept)) == ([], 2)
 
 
 def test_a_lock_never_follows_a_symlink(tmp_path: Path) -> None:

@@ -166,3 +166,11 @@ def test_side_hides_address_and_agent_under_the_salt() -> None:
     assert side_hash(salt, "1.2.3.4c", "/1") != expected
     with pytest.raises(MalformedError):
         side_hash(bytes(15), "1.2.3.4", "c/1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"), [("t", b"k" * 15), ("t", b"k" * 32), ("r", b"k" * 16), ("x", b"k" * 16), ("", b"")]
+)
+def test_entry_of_a_key_that_cannot_be_does_not_enter_the_log(kind: str, raw: bytes) -> None:
+    with pytest.raises(MalformedError):
+        LEAF.replace(key_id=KeyId(kind=kind, raw=raw)).encode()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from stronghold_cli.protocol.encoding import (
+    MAX_VALUES,
     JsonValue,
     decode_base62,
     decode_base64,
     decode_hex,
+    decode_integer,
     decode_json,
     decode_text,
     decode_u64,
@@ -135,6 +137,24 @@ def test_json_has_a_size_limit() -> None:
         decode_json(b"[1]", 2)
 
 
+def test_json_has_a_limit_of_values() -> None:
+    for encoded in (b"[1,1,1]", b'{"a":1,"b":{}}', b"[[[]]]"):
+        assert decode_json(encoded, 99, 3)
+        with pytest.raises(MalformedError, match="too many values"):
+            decode_json(encoded, 99, 2)
+
+
+@pytest.mark.parametrize("sign", [b",", b"[", b"{"])
+def test_values_are_counted_before_any_of_them_is_made(sign: bytes) -> None:
+    # Neither of the two is JSON: only what is few enough gets as far as being told so.
+    with pytest.raises(MalformedError, match="not strict JSON"):
+        decode_json(sign * 3, 99, 3)
+    with pytest.raises(MalformedError, match="too many values"):
+        decode_json(sign * 4, 99, 3)
+    with pytest.raises(MalformedError, match="too many values"):
+        decode_json(sign * (MAX_VALUES + 1), 2 * MAX_VALUES)
+
+
 @pytest.mark.parametrize(
     "encoded",
     [
@@ -184,3 +204,14 @@ def test_json_may_be_eight_deep_with_integers_up_to_2_53() -> None:
     assert decode_json(b"[" * 8 + b"]" * 8, 99) == [[[[[[[[]]]]]]]]
     assert decode_json(b"[9007199254740991,-9007199254740991]", 99) == [2**53 - 1, 1 - 2**53]
     assert decode_json(b'"\\ud83d\\ude00"', 99) == "\U0001f600"
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("7", 7), ("1764000000", 1764000000), (str(2**53 - 1), 2**53 - 1)])
+def test_integer_is_read_from_its_shortest_digits(text: str, value: int) -> None:
+    assert decode_integer(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "00", "01", "-1", "+1", "1 ", "1_0", "1.0", "\u0661", "\u00b2", str(2**53), "9" * 17])
+def test_any_other_text_is_no_integer(text: str) -> None:
+    with pytest.raises(MalformedError):
+        decode_integer(text)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stronghold_cli.protocol import messages, messages_pull
-from stronghold_cli.protocol.encoding import decode_json, encode_base64, encode_json
+from stronghold_cli.protocol.encoding import MAX_VALUES, decode_json, encode_base64, encode_json
 from stronghold_cli.protocol.errors import MalformedError
 from stronghold_cli.protocol.messages import Ciphertexts, Commit, Committed, Genesis, Keys, LoginAnswer, TokenUse
 from stronghold_cli.protocol.messages_pull import decode_pull_answer, decode_self_answer
@@ -50,6 +50,24 @@ BODIES: dict[str, tuple[bytes, Callable[[bytes], Any], Any]] = {
 def test_a_body_comes_back_from_its_bytes(name: str) -> None:
     body, decode, value = BODIES[name]
     assert decode(body) == value
+
+
+@pytest.mark.parametrize("decode", [decode_pull_answer, decode_self_answer])
+def test_an_agent_s_answer_has_a_limit_of_values_of_its_own(decode: Callable[[bytes], Any]) -> None:
+    limit = messages_pull._MAX_VALUES
+    assert limit < MAX_VALUES
+    with pytest.raises(MalformedError, match="not strict JSON"):
+        decode(b"," * limit)
+    with pytest.raises(MalformedError, match="too many values"):
+        decode(b"," * (limit + 1))
+
+
+@pytest.mark.parametrize(
+    "decode", [messages.decode_sync, messages.decode_commit, messages.decode_genesis, messages.decode_audit]
+)
+def test_every_large_body_has_a_limit_of_values(decode: Callable[[bytes], Any]) -> None:
+    with pytest.raises(MalformedError, match="too many values"):
+        decode(b"," * (MAX_VALUES + 1))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

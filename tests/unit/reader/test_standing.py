@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stronghold_cli.keystore.marks import HeadMark, Mark, OrgMark
-from stronghold_cli.protocol.documents.org import Policy
+from stronghold_cli.protocol.documents.org import Org, Policy
 from stronghold_cli.protocol.documents.structure import Lockdown
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, Refused
@@ -71,6 +71,21 @@ def test_links_may_be_left_out_between(pull: Pull) -> None:
     answer = pull.honest()
     assert len(answer.org) == 3
     assert pull.stand(answer.replace(org=(answer.org[0], answer.org[2]))).org.name == "two"
+
+
+@pytest.mark.parametrize("has_mark", [False, True])
+def test_the_very_next_link_names_the_one_before_it(pull: Pull, has_mark: bool) -> None:
+    """A fork of the org that an admin signs, shown to an agent: no link is left out here that ``prev`` could name."""
+    known = pull.state.org.document
+    mark = mark_of(pull) if has_mark else None
+    pull.org.change_org(name="next")
+    answer = pull.honest()
+    following = Org.decode(answer.org[-1].payload)
+    assert (len(answer.org), following.seq) == (2, known.seq + 1)
+    assert pull.stand(answer, mark).org.name == "next"
+    fork = pull.org.sign(following.replace(prev=b"f" * 32))
+    head = pull.org.sign(pull.org.state.head.document.replace(org_sha256=fork.sha256))
+    refused(pull, answer.replace(org=(answer.org[0], fork), head=head), "does not follow the one before", mark)
 
 
 def test_a_document_of_the_root_in_the_mark_may_follow_a_document_that_the_server_lost(pull: Pull) -> None:

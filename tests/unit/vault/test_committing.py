@@ -9,11 +9,11 @@ import pytest
 from stronghold_cli.protocol.encoding import encode_base64
 from stronghold_cli.protocol.errors import Conflict, IntegrityError, Refused, Unavailable
 from stronghold_cli.protocol.messages import Committed, decode_commit, decode_sync, encode_sync
-from stronghold_cli.vault.agents import NewToken, mint
+from stronghold_cli.vault.agents import NewToken, create_agent, mint
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
-from stronghold_cli.vault.groups import create_group
-from stronghold_cli.vault.profiles import create_profile
+from stronghold_cli.vault.groups import add_operator, create_group
+from stronghold_cli.vault.profiles import create_profile, write_secrets
 from tests.support.org import ADDRESS, TestOrg, workshop
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -249,3 +249,30 @@ def test_an_interrupt_says_that_the_change_may_have_taken_effect(org: TestOrg) -
     org.server.forge = interrupt
     with pytest.raises(KeyboardInterrupt, match="may have taken effect"):
         vault.commit(lambda draft: create_group(draft, "more"))
+
+
+@pytest.mark.parametrize("name", ["eve", "rob", "una"])
+def test_whoever_is_no_admin_is_told_so_before_anything_is_sent(org: TestOrg, name: str) -> None:
+    vault = Vault(org.operator(name))
+    with pytest.raises(Refused) as caught:
+        vault.commit(lambda draft: create_agent(draft, "made", []))
+    assert (caught.value.code, caught.value.hint) == ("FORBIDDEN", "Ask an admin.")
+    assert f"({vault.state.org.document.operators[org.id(name)].role})" in caught.value.message
+    assert not [target for target in org.server.targets if target.startswith("POST")]
+
+
+def test_an_editor_writes_the_profiles_that_list_them_and_no_others(org: TestOrg) -> None:
+    org.commit(lambda draft: add_operator(draft, org.group("staging"), org.id("eve")))
+    vault = Vault(org.operator("eve"))
+    vault.commit(lambda draft: write_secrets(draft, org.profile("production"), {}, {"NEW": b"value"}))
+    with pytest.raises(Refused, match="not listed as an editor of the profile 'staging'") as caught:
+        vault.commit(lambda draft: write_secrets(draft, org.profile("staging"), {}, {"NEW": b"value"}))
+    assert caught.value.code == "FORBIDDEN"
+
+
+@pytest.mark.parametrize("name", ["rob", "una"])
+def test_readers_and_auditors_change_no_secret(org: TestOrg, name: str) -> None:
+    vault, production = Vault(org.operator(name)), org.profile("production")
+    with pytest.raises(Refused, match="may change nothing") as caught:
+        vault.commit(lambda draft: draft.touch_contents(production.id))
+    assert caught.value.code == "FORBIDDEN"
