@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "run": ("env", "run", "Run a command with a profile's secrets in its environment."),
     "group": ("group", "app", "Who may read which profiles."),
     "agent": ("agent", "app", "Non-human actors: CI jobs, scripts, bots."),
+    "access": ("access", "app", "Who reaches what, and why."),
     "token": ("token", "app", "The credentials of agents."),
     "lockdown": ("lockdown", "app", "Stop agents at once, and wake them again."),
     "audit": ("audit", "app", "The log of everything that was asked."),

@@ -30,6 +30,7 @@ from stronghold_server.commits import Commits
 from stronghold_server.counts import Counts, Times
 from stronghold_server.deliveries import Deliveries
 from stronghold_server.folder import LogKey
+from stronghold_server.following import plan_steps
 from stronghold_server.genesis import Founding
 from stronghold_server.housekeeping import Housekeeping
 from stronghold_server.ledger import Entries
@@ -43,6 +44,7 @@ from stronghold_server.reads import (
     plan_contents,
     plan_keys,
     plan_keyset,
+    plan_old_keys,
     plan_sealing_keys,
     plan_sync,
     plan_tokens,
@@ -109,11 +111,13 @@ class _Server:
             "blobs": _verb("blobs", "o", plan_write=ahead.plan_send),
             "blobs-ahead": _verb("blobs-ahead", "o", ahead.plan_list),
             "sync": _verb("sync", "o", plan_sync),
+            "steps": _verb("steps", "o", plan_steps),
             "keys": _verb("keys", "o", plan_keys),
             "sealing-keys": _verb("sealing-keys", "o", plan_sealing_keys),
             "contents": _verb("contents", "o", plan_contents),
             "history": _verb("history", "o", plan_history),
             "past": _verb("past", "o", plan_past),
+            "old-keys": _verb("old-keys", "o", plan_old_keys),
             "tokens": _verb("tokens", "o", plan_tokens),
             "audit": _verb("audit", "o", plan_audit),
             "login": _verb("login", "l", plan_keyset),

@@ -125,8 +125,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "Committed": _object({"seq": _ref("Count"), "already": {"type": "boolean"}, "receipt": _RECEIPT}),
     "Sync": _object({"changes": _ref("Changes")}),
+    "Steps": _object({"seq": _ref("Count"), "steps": _list(_ref("Changes"))}),
     "Keys": _object({"seals": _by_id(_ref("Bytes")), "wraps": _list(_tuple(_ref("Id"), _ref("Id"), _ref("Bytes")))}),
     "SealingKeys": _object({"keys": _list(_ref("Bytes"))}),
+    "OldKeys": _object({"boxes": _list(_ref("Bytes"))}),
     "Ciphertexts": _object({"ciphertexts": _by_id(_ref("Bytes")), "receipt": _RECEIPT}),
     "KeptSecrets": _object(
         {

@@ -12,6 +12,7 @@ from typing import Final
 from stronghold_cli.protocol.audit import DocumentReference
 from stronghold_cli.protocol.documents.base import MAX_SEQ
 from stronghold_cli.protocol.documents.leaves import decode_document_leaf, decode_member_leaf
+from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import MAX_INTEGER
 from stronghold_cli.protocol.envelope import Envelope, decode_envelope
 from stronghold_cli.protocol.errors import MalformedError, Refused
@@ -21,6 +22,7 @@ from stronghold_cli.protocol.messages import (
     LoginAnswer,
     TokenUse,
     encode_audit,
+    encode_old_keys,
     encode_sealing_keys,
     encode_sync,
     encode_token_uses,
@@ -76,11 +78,21 @@ def plan_keys(_: Tools, request: Request, reader: Reader, loaded: LoadedState) -
 
 
 def plan_sealing_keys(_: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
-    """GET sealing-keys: the public sealing keys of root and all operators, or of one agent's tokens (?agent=ID)."""
+    """GET sealing-keys: the public sealing keys of root and all operators, of one agent's tokens, or of a group's members.
+
+    ``agent`` and ``group`` name whose keys are asked for; without either, root's and the operators'.
+    """
     require_role(loaded.state, request, READING_ROLES)
     state = loaded.state
-    agent_id = request.query("agent").hexadecimal("agent", 16)
-    if agent_id is None:
+    query = request.query("agent", "group")
+    agent_id, group_id = query.hexadecimal("agent", 16), query.hexadecimal("group", 16)
+    if agent_id is not None and group_id is not None:
+        raise MalformedError("the query names an agent and a group")
+    if group_id is not None:
+        if group_id not in state.groups:
+            raise Refused("NOT_FOUND", "the org has no such group")
+        hashes = {leaf.seal_sha256 for leaf in state.group_members(group_id).values()}
+    elif agent_id is None:
         org = state.org.document
         hashes = {org.root.seal_sha256, *(operator.seal_sha256 for operator in org.operators.values())}
     elif agent_id in state.agents:
@@ -93,21 +105,23 @@ def plan_sealing_keys(_: Tools, request: Request, reader: Reader, loaded: Loaded
 
 def plan_contents(_: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
     """GET profiles/{id}/contents: the ciphertexts of a profile's live entries."""
-    operator_id = require_role(loaded.state, request, READING_ROLES)
-    request.query()
     state = loaded.state
-    profile = state.profiles.get(request.subject)
-    if profile is None:
-        raise Refused("NOT_FOUND", "the org has no such profile")
-    is_admin = state.org.document.role_of(operator_id) == "admin"
-    if not is_admin and _groups_of(state, operator_id).isdisjoint(profile.grants):
-        raise Refused("PROFILE_FORBIDDEN", "this operator stands in no group that is granted the profile")
+    profile = _require_readable(state, request)
+    request.query()
     hashes = {key: entry.ciphertext_sha256 for key, entry in state.entries(profile.id).items() if entry.is_live}
     blobs = require_blobs(reader, state.org_id, set(hashes.values()))
     body = Ciphertexts(ciphertexts={key: blobs[sha256] for key, sha256 in hashes.items()}).encode()
-    contents = state.contents[profile.id].document
-    document = DocumentReference(kind="contents", id=profile.id, version=contents.version, sha256=contents.sha256)
-    return _answer(loaded, body, document)
+    return _answer(loaded, body, _contents_reference(state, profile))
+
+
+def plan_old_keys(_: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
+    """GET profiles/{id}/old-keys: the boxes of a profile's older keys, of those epochs that a kept version needs."""
+    state = loaded.state
+    profile = _require_readable(state, request)
+    request.query()
+    boxes = reader.blobs(state.org_id, {leaf.box_sha256 for leaf in state.old_keys(profile.id).values()})
+    body = encode_old_keys(boxes[sha256] for sha256 in sorted(boxes))
+    return _answer(loaded, body, _contents_reference(state, profile))
 
 
 def plan_tokens(_: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
@@ -156,6 +170,23 @@ def require_role(state: OrgState, request: Request, roles: frozenset[str]) -> by
     if role not in roles:
         raise Refused("FORBIDDEN", f"this needs one of the roles {', '.join(sorted(roles))}")
     return operator_id
+
+
+def _require_readable(state: OrgState, request: Request) -> Profile:
+    """The profile in the path, if the operator may read it: as an admin, or in a group that is granted it."""
+    operator_id = require_role(state, request, READING_ROLES)
+    profile = state.profiles.get(request.subject)
+    if profile is None:
+        raise Refused("NOT_FOUND", "the org has no such profile")
+    is_admin = state.org.document.role_of(operator_id) == "admin"
+    if not is_admin and _groups_of(state, operator_id).isdisjoint(profile.grants):
+        raise Refused("PROFILE_FORBIDDEN", "this operator stands in no group that is granted the profile")
+    return profile
+
+
+def _contents_reference(state: OrgState, profile: Profile) -> DocumentReference:
+    contents = state.contents[profile.id].document
+    return DocumentReference(kind="contents", id=profile.id, version=contents.version, sha256=contents.sha256)
 
 
 def _answer(loaded: LoadedState, body: bytes, document: DocumentReference | None) -> Plan:

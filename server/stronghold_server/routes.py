@@ -97,18 +97,33 @@ ROUTES: Final = (
         ),
     ),
     _route(
+        "steps", f"{ORG}/steps", "o", "Steps", "The commits since a head, one by one",
+        roles=("admin", "editor", "reader", "auditor"),
+        parameters=(
+            _parameter("since", "Count", "seq of the newest head that the client knows, 1 at least", is_required=True),
+            _parameter("org_seq", "Count", "seq of the newest org document that it knows, 1 at least", is_required=True),
+        ),
+    ),
+    _route(
         "keys", f"{ORG}/keys", "o", "Keys", "The operator's sealed group keys, and the boxed profile keys under them",
         roles=("admin", "editor", "reader"),
     ),
     _route(
         "sealing-keys", f"{ORG}/sealing-keys", "o", "SealingKeys",
-        "Public sealing keys of root and operators, or of an agent",
+        "Public sealing keys of root and operators, of an agent, or of a group",
         roles=("admin", "editor", "reader"),
-        parameters=(_parameter("agent", "Id", "Whose tokens' keys are asked for; without it, root's and the operators'"),),
+        parameters=(
+            _parameter("agent", "Id", "Whose tokens' keys are asked for; without it and group, root's and the operators'"),
+            _parameter("group", "Id", "Whose members' keys are asked for"),
+        ),
     ),
     _route(
         "contents", f"{ORG}/profiles/{{profile}}/contents", "o", "Ciphertexts", "The ciphertexts of a profile",
         roles=("admin", "editor", "reader"),
+    ),
+    _route(
+        "old-keys", f"{ORG}/profiles/{{profile}}/old-keys", "o", "OldKeys",
+        "The boxed keys of a profile's older epochs, which open its history", roles=("admin", "editor", "reader"),
     ),
     _route(
         "history", f"{ORG}/profiles/{{profile}}/history", "o", "KeptSecrets", "The kept versions of a profile's secrets",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stronghold_cli.commands.acting import current_account, open_vault
+from stronghold_cli.commands.agent_exposure import agent_exposure
+from stronghold_cli.commands.agent_removal import agent_compromised, delete_agent
 from stronghold_cli.commands.minting import ServerOption, TokenFileTarget, prepare_token_file, show_token, token_address
 from stronghold_cli.commands.times import expiry
 from stronghold_cli.output import emit_json, emit_line, say, settings, table, when
@@ -158,6 +160,11 @@ def show(name: Annotated[str, typer.Argument(help="The agent's name or id.")]) -
         emit_line(
             f"  token {token['name']}  {token['ends_in']}  {token['id']}  {token['state']}, expires {token['expires']}"
         )
+
+
+app.command("compromised")(agent_compromised)
+app.command("exposure")(agent_exposure)
+app.command("delete")(delete_agent)
 
 
 def _group_of(draft: Draft, profile: Profile) -> Group:

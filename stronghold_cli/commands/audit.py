@@ -10,7 +10,7 @@ import typer
 from stronghold_cli.commands.acting import open_vault
 from stronghold_cli.commands.progress import ProgressBar
 from stronghold_cli.commands.times import past_moment
-from stronghold_cli.output import ago, emit, emit_json, say, settings, table, when
+from stronghold_cli.output import ago, emit_json, emit_line, say, settings, table, when
 from stronghold_cli.protocol.encoding import JsonValue
 
 if TYPE_CHECKING:
@@ -102,15 +102,15 @@ def show(number: Annotated[int, typer.Argument(metavar="ENTRY", min=0, help="The
     if settings().json:
         emit_json(_value(entry))
         return
-    emit(f"entry {number}  {when(entry.leaf.server_time)}  {entry.leaf.kind}  {_outcome(entry)}")
-    emit(f"  asked by: {_who(entry)} ({entry.leaf.key_id.text})")
+    emit_line(f"entry {number}  {when(entry.leaf.server_time)}  {entry.leaf.kind}  {_outcome(entry)}")
+    emit_line(f"  asked by: {_who(entry)} ({entry.leaf.key_id.text})")
     if not entry.acts and (what := _what(entry)):
-        emit(f"  what: {what}")
+        emit_line(f"  what: {what}")
     for act in entry.acts:
-        emit(f"  {act.action} {act.subject.name}")
+        emit_line(f"  {act.action} {act.subject.name}")
         for detail in act.details:
-            emit(f"    {detail}")
-    emit(f"  head {entry.leaf.head_seq}, correlation id {entry.leaf.correlation_id.hex()}")
+            emit_line(f"    {detail}")
+    emit_line(f"  head {entry.leaf.head_seq}, correlation id {entry.leaf.correlation_id.hex()}")
     if entry.had_ended:
         say("The token had ended before: by the holder of an ended key.")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stronghold_cli.commands.acting import open_vault
-from stronghold_cli.output import emit_json, emit_line, say, settings, table
+from stronghold_cli.commands.removing import carry_out, counted, named, show_exposure
+from stronghold_cli.commands.typed import YesOption
+from stronghold_cli.output import confirm, emit_json, emit_line, say, settings, table
 from stronghold_cli.protocol.encoding import JsonValue
 from stronghold_cli.protocol.errors import UsageError
 from stronghold_cli.protocol.record import Record
@@ -15,6 +18,8 @@ from stronghold_cli.protocol.record import Record
 if TYPE_CHECKING:
     from stronghold_cli.protocol.documents.group import Group
     from stronghold_cli.protocol.state import OrgState
+    from stronghold_cli.vault.draft import Draft
+    from stronghold_cli.vault.rekeying import Rekeyed
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -90,7 +95,6 @@ def add(
 
     Example: stronghold group add deployers --agent "CI/CD Pipeline"
     """
-    from stronghold_cli.vault.draft import Draft
     from stronghold_cli.vault.groups import add_agent, add_operator
     from stronghold_cli.vault.lookup import find_agent, find_group, find_operator
 
@@ -118,7 +122,6 @@ def grant(
 
     Example: stronghold group grant deployers production
     """
-    from stronghold_cli.vault.draft import Draft
     from stronghold_cli.vault.groups import grant as grant_profile
     from stronghold_cli.vault.lookup import find_group, find_profile
 
@@ -129,6 +132,126 @@ def grant(
 
     group_name, profile_name = open_vault().commit(act)
     say(f"The group {group_name!r} may read the profile {profile_name!r} from now on.")
+
+
+@app.command()
+def rename(
+    name: Annotated[str, typer.Argument(help="The group's name or id.")],
+    new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="Its new name.")],
+) -> None:
+    """Give a group another name. Who is in it and what it may read stays.
+
+    Example: stronghold group rename deployers "CI/CD"
+    """
+    from stronghold_cli.vault.groups import rename_group
+    from stronghold_cli.vault.lookup import find_again, find_group
+
+    vault = open_vault()
+    found = find_group(vault.state.groups, name)
+    renamed = vault.commit(lambda draft: rename_group(draft, find_again(draft.groups(), found), new_name))
+    say(f"The group {found.name!r} is called {renamed.name!r} now.")
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="The group's name or id.")],
+    agent: Annotated[list[str] | None, typer.Option("--agent", metavar="AGENT", help="An agent's name or id.")] = None,
+    operator: Annotated[
+        list[str] | None, typer.Option("--operator", metavar="NAME", help="An operator's name or id.")
+    ] = None,
+    yes: YesOption = False,
+) -> None:
+    """Take agents or operators out of a group. Its profiles get new keys, and the secrets there are encrypted anew.
+
+    Whoever stays reads on with the token they have. What could be read until now is printed.
+
+    Example: stronghold group remove deployers --agent "CI/CD Pipeline"
+    """
+    from stronghold_cli.vault.lookup import find_again, find_agent, find_group, find_operator
+    from stronghold_cli.vault.removal import remove_from_group
+
+    if not agent and not operator:
+        raise UsageError("Nobody was named.", hint="Name whom to remove with --agent or --operator.")
+    vault = open_vault()
+    before = vault.state
+    group = find_group(before.groups, name)
+    agents = {found.id: found for found in (find_agent(before.agents, each) for each in agent or ())}
+    operators = {find_operator(before, each) for each in operator or ()}
+    who = named([*(item.name for item in agents.values()), *(before.org.document.operators[id_].name for id_ in operators)])
+    if not confirm(f"Remove {who} from the group {group.name!r}?", yes):
+        say("Nothing was changed.")
+        return
+
+    def act(draft: Draft) -> Rekeyed:
+        members = [find_again(draft.agents(), item) for item in agents.values()]
+        return remove_from_group(draft, find_again(draft.groups(), group), members, operators)
+
+    done = carry_out(vault, act)
+    say(f"Removed {who} from the group {group.name!r}.")
+    lost = [id_ for id_ in done.profiles if _lost_by_somebody(vault.state, id_, agents, operators)]
+    show_exposure(before, vault.state, done, lost)
+    if still := sorted(vault.state.profiles[id_].name for id_ in done.profiles if id_ not in lost):
+        say(f"Still read through other groups: {named(still)}.")
+
+
+@app.command()
+def ungrant(
+    name: Annotated[str, typer.Argument(help="The group's name or id.")],
+    profile: Annotated[str, typer.Argument(help="The profile's name or id.")],
+    yes: YesOption = False,
+) -> None:
+    """Take a profile from a group. The profile gets a new key, and its secrets are encrypted anew.
+
+    Example: stronghold group ungrant deployers production
+    """
+    from stronghold_cli.vault.lookup import find_again, find_group, find_profile
+    from stronghold_cli.vault.removal import ungrant as ungrant_profile
+
+    vault = open_vault()
+    before = vault.state
+    group, found = find_group(before.groups, name), find_profile(before.profiles, profile)
+    if not confirm(f"Take the profile {found.name!r} from the group {group.name!r}?", yes):
+        say("Nothing was changed.")
+        return
+
+    def act(draft: Draft) -> Rekeyed:
+        return ungrant_profile(draft, find_again(draft.groups(), group), find_again(draft.profiles(), found))
+
+    done = carry_out(vault, act)
+    say(f"The group {group.name!r} may not read the profile {found.name!r} any more.")
+    show_exposure(before, vault.state, done, done.profiles)
+
+
+@app.command()
+def delete(name: Annotated[str, typer.Argument(help="The group's name or id.")], yes: YesOption = False) -> None:
+    """Delete a group. Its agents stay, and each profile that it could read gets a new key.
+
+    Example: stronghold group delete deployers
+    """
+    from stronghold_cli.vault.lookup import find_again, find_group
+    from stronghold_cli.vault.removal import delete_group
+
+    vault = open_vault()
+    before = vault.state
+    group = find_group(before.groups, name)
+    value = _value(before, group)
+    lost = f" {counted(len(value.agents), 'agent')} in it no longer read {named(value.profiles)} through it."
+    if not confirm(f"Delete the group {group.name!r} for ever?{lost if value.agents and value.profiles else ''}", yes):
+        say("Nothing was changed.")
+        return
+    done = carry_out(vault, lambda draft: delete_group(draft, find_again(draft.groups(), group)))
+    say(f"Deleted the group {group.name!r}.")
+    show_exposure(before, vault.state, done, done.profiles)
+
+
+def _lost_by_somebody(state: OrgState, profile_id: bytes, agents: Iterable[bytes], operators: Iterable[bytes]) -> bool:
+    """Whether one of those who were removed has no other group through which they may read the profile."""
+    grants = state.profiles[profile_id].grants.keys()
+    readers = [grants.isdisjoint(state.agents[agent_id].groups) for agent_id in agents]
+    readers += [
+        not any(operator_id in state.leaves("members", group_id) for group_id in grants) for operator_id in operators
+    ]
+    return any(readers)
 
 
 class _Shown(Record):

@@ -1,15 +1,22 @@
-"""``profile``: create, list and show named sets of secrets."""
+"""``profile``: create, list, show, rename, edit, copy and delete named sets of secrets."""
 
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stronghold_cli.commands.acting import open_vault
-from stronghold_cli.output import ago, emit_json, emit_line, say, settings, table, when
+from stronghold_cli.commands.removing import carry_out, counted, named
+from stronghold_cli.commands.typed import YesOption
+from stronghold_cli.output import ago, confirm, emit_json, emit_line, say, settings, table, when
 from stronghold_cli.protocol.encoding import JsonValue
+from stronghold_cli.protocol.errors import UsageError
+
+if TYPE_CHECKING:
+    from stronghold_cli.protocol.documents.profile import Profile
+    from stronghold_cli.vault.draft import Draft
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -111,3 +118,104 @@ def show(name: Annotated[str, typer.Argument(help="The profile's name or id.")])
         emit_line(f"  group {group}: {', '.join(names) or 'no agents'}")
     if not agents:
         emit_line("  no group may read it")
+
+
+@app.command()
+def rename(
+    name: Annotated[str, typer.Argument(help="The profile's name or id.")],
+    new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="Its new name.")],
+) -> None:
+    """Give a profile another name. Its secrets, groups and history stay; pipelines have to ask for the new name.
+
+    Example: stronghold profile rename prod production
+    """
+    from stronghold_cli.vault.lookup import find_again, find_profile
+    from stronghold_cli.vault.profiles import rename_profile
+
+    vault = open_vault()
+    found = find_profile(vault.state.profiles, name)
+    renamed = vault.commit(lambda draft: rename_profile(draft, find_again(draft.profiles(), found), new_name))
+    say(f"The profile {found.name!r} is called {renamed.name!r} now: whoever pulls it by name has to use the new one.")
+
+
+@app.command()
+def edit(
+    name: Annotated[str, typer.Argument(help="The profile's name or id.")],
+    description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+) -> None:
+    """Change what a profile says that it is for.
+
+    Example: stronghold profile edit production --description "The shop, live"
+    """
+    from stronghold_cli.vault.lookup import find_again, find_profile
+    from stronghold_cli.vault.profiles import describe_profile
+
+    if description is None:
+        raise UsageError("Nothing to change was given.", hint="Give --description TEXT; the name: stronghold profile rename")
+    vault = open_vault()
+    found = find_profile(vault.state.profiles, name)
+    vault.commit(lambda draft: describe_profile(draft, find_again(draft.profiles(), found), description))
+    say(f"Changed the description of the profile {found.name!r}.")
+
+
+@app.command()
+def copy(
+    name: Annotated[str, typer.Argument(help="The profile's name or id.")],
+    new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="The new profile's name.")],
+    no_group: Annotated[
+        bool, typer.Option("--no-group", help="Do not make a group of the same name that may read it.")
+    ] = False,
+) -> None:
+    """Make a profile with the current values and notes of another one. Its history and its readers stay behind.
+
+    Example: stronghold profile copy production staging
+    """
+    from stronghold_cli.vault.lookup import find_again, find_profile, shown_id
+    from stronghold_cli.vault.profiles import copy_profile, read_secrets
+
+    vault = open_vault()
+    found = find_profile(vault.state.profiles, name)
+
+    def act(draft: Draft) -> tuple[Profile, int]:
+        source = find_again(draft.state.profiles, found)
+        known = read_secrets(vault, source)
+        return copy_profile(draft, source, known, new_name, with_group=not no_group), len(known)
+
+    made, count = carry_out(vault, act)
+    if settings().json:
+        emit_json({"id": shown_id("profile", made.id), "name": made.name, "secrets": count})
+        return
+    say(f"Copied {counted(count, 'secret')} of {found.name!r} into the new profile {made.name!r}.")
+    if no_group:
+        say(f"No group may read it yet: stronghold group grant GROUP {made.name}")
+
+
+@app.command()
+def delete(name: Annotated[str, typer.Argument(help="The profile's name or id.")], yes: YesOption = False) -> None:
+    """Delete a profile with all its secrets and all their versions. Only a backup of the server brings them back.
+
+    Example: stronghold profile delete staging
+    """
+    from stronghold_cli.vault.lookup import find_again, find_profile
+    from stronghold_cli.vault.reach import shared_groups
+    from stronghold_cli.vault.removal import delete_profile
+
+    vault = open_vault()
+    state = vault.state
+    found = find_profile(state.profiles, name)
+    live = sum(entry.is_live for entry in state.entries(found.id).values())
+    readers = [agent.name for agent in state.agents.values() if shared_groups(state, agent, found)]
+    what = f"{counted(live, 'secret')} and all older versions are lost: only a backup of the server brings them back."
+    who = f" {counted(len(readers), 'agent')} can no longer pull it: {named(readers)}." if readers else ""
+    if not confirm(f"Delete the profile {found.name!r} for ever? {what}{who}", yes):
+        say("Nothing was changed.")
+        return
+    vault.commit(lambda draft: delete_profile(draft, find_again(draft.profiles(), found)))
+    say(f"Deleted the profile {found.name!r}: {what}")
+    idle = [
+        state.groups[id_].name
+        for id_ in found.grants
+        if id_ in vault.state.groups and not any(id_ in item.grants for item in vault.state.profiles.values())
+    ]
+    if idle:
+        say(f"Left, and reading nothing now: the group {named(idle)}.")

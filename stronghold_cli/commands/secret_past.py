@@ -38,6 +38,9 @@ class _Row(Record):
     note: str
     value: bytes | None
 
+    def __repr__(self) -> str:
+        return f"_Row({self.secret}, version {self.version})"
+
 
 def history(
     name: NameArgument,

@@ -80,6 +80,17 @@ class Committed(Record):
         return encode_json({"seq": self.seq, "already": self.already, "receipt": None})
 
 
+class Steps(Record):
+    """Commits that follow a known state, the oldest first, each with its changes; ``seq`` is that of the newest head."""
+
+    seq: int
+    steps: tuple[Changes, ...]
+
+    def encode(self) -> bytes:
+        """The body of the answer."""
+        return encode_json({"seq": self.seq, "steps": [changes_to_json(step) for step in self.steps]})
+
+
 class Keys(Record):
     """What opens for an operator: own seals of current group keys, and the boxes of profile keys under those groups."""
 
@@ -170,6 +181,12 @@ def decode_sync(body: bytes) -> Changes:
     return changes_from_json(Members(decode_json(body, MAX_BODY), "sync", ("changes",)).raw("changes"))
 
 
+def decode_steps(body: bytes) -> Steps:
+    """Parse the commits that follow a known state."""
+    members = Members(decode_json(body, MAX_BODY), "steps", Steps.members)
+    return Steps(seq=members.count("seq", 1), steps=tuple(changes_from_json(step) for step in members.items("steps", _MANY)))
+
+
 def decode_commit(body: bytes, limit: int = MAX_BODY) -> Commit:
     """Parse a commit of at most ``limit`` bytes."""
     return _commit_from_json(decode_json(body, limit))
@@ -247,6 +264,17 @@ def decode_sealing_keys(body: bytes) -> tuple[bytes, ...]:
     """Parse public sealing keys; each is to be checked on import (rule R5)."""
     members = Members(decode_json(body, MAX_BODY), "sealing keys", ("keys",))
     return tuple(_blob(value) for value in members.items("keys", _MANY))
+
+
+def encode_old_keys(boxes: Iterable[bytes]) -> bytes:
+    """The body that delivers the boxes of a profile's older keys; a client tells them by their hash."""
+    return encode_json({"boxes": [encode_base64(box) for box in boxes]})
+
+
+def decode_old_keys(body: bytes) -> tuple[bytes, ...]:
+    """Parse the boxes of a profile's older keys."""
+    members = Members(decode_json(body, MAX_BODY), "old keys", ("boxes",))
+    return tuple(_blob(value) for value in members.items("boxes", _MANY))
 
 
 def encode_blobs(blobs: Iterable[bytes]) -> bytes:

@@ -24,6 +24,9 @@ class KeptSecret(Record):
     leaves: tuple[bytes, ...]
     ciphertexts: Mapping[int, bytes]
 
+    def __repr__(self) -> str:
+        return f"KeptSecret({len(self.leaves)} leaves, {len(self.ciphertexts)} versions)"
+
 
 class KeptSecrets(Record):
     """The past of secrets of one profile by id, and the boxes of the older keys that their ciphertexts need."""

@@ -6,7 +6,7 @@ The server checks them at each commit; an operator's client after each sync and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from stronghold_cli.protocol.documents.agent import Agent
 from stronghold_cli.protocol.documents.group import Group
@@ -21,44 +21,52 @@ from stronghold_cli.protocol.state import OrgState
 def check_state(state: OrgState, *, known: OrgState | None = None) -> None:
     """Return if every state invariant holds, else raise ``RuleError`` with what and which.
 
-    Where ``state`` was made from ``known``, in which they hold, and has the very same org document and leaves (a lockdown
-    has), nothing is looked at again.
+    ``known`` is the state before, in which they hold: what ``state`` has just the same is not looked at a second time.
     """
-    if known is not None and _is_same(state, known):
-        return
+    if known is None or not _has_same_structure(state, known):
+        _check_structure(state)
+    for profile in state.profiles.values():
+        if known is None or not _has_same_profile(state, known, profile):
+            _check_profile(state, profile)
+
+
+def _has_same_structure(state: OrgState, known: OrgState) -> bool:
+    """Whether nothing changed but contents and lockdowns: the root of the documents proves them and their maps."""
+    return (
+        state.org.document.sha256 == known.org.document.sha256
+        and state.structure.document.documents == known.structure.document.documents
+    )
+
+
+def _has_same_profile(state: OrgState, known: OrgState, profile: Profile) -> bool:
+    return (
+        _has_same_structure(state, known)
+        and known.contents[profile.id].document.sha256 == state.contents[profile.id].document.sha256
+    )
+
+
+def _check_structure(state: OrgState) -> None:
     for kind in ("agent", "group", "profile", "invite"):
         _check_names(kind, (document.name for document in state.documents(kind).values()))
     _check_keys_once(state)
     _check_agents(state)
     _check_groups(state)
-    for profile in state.profiles.values():
-        _check_profile(state, profile)
     for invite in state.invites.values():
         if invite.id in state.org.document.operators:
             raise RuleError("an invite is still open for somebody who is an operator", evidence={"invite": invite.id.hex()})
 
 
-def _is_same(state: OrgState, known: OrgState) -> bool:
-    """Whether org document and all maps are those of ``known``: identical, not only equal, so this costs nothing."""
-    return (
-        state.org.document is known.org.document
-        and state.maps.keys() == known.maps.keys()
-        and all(leaves is known.maps[map_id] for map_id, leaves in state.maps.items())
-    )
-
-
-def expected_members(state: OrgState, group: Group, tokens: Mapping[bytes, list[Agent]]) -> dict[bytes, MemberLeaf]:
+def expected_members(org: Org, group: Group, agents: Iterable[Agent]) -> dict[bytes, MemberLeaf]:
     """The member leaves that a group must have, with ``sealed_sha256`` left empty.
 
     One for each token of each agent that lists the group, one for each operator in ``operators``, one for each admin, and
-    root. ``tokens`` maps a group's id to the agents that list it (``agents_by_group``).
+    root. ``agents`` are those that list the group (``agents_by_group``).
     """
-    org = state.org.document
     expected = {ROOT_MEMBER: MemberLeaf(kind="root", owner=b"", seal_sha256=org.root.seal_sha256, sealed_sha256=b"")}
     for operator_id in (*group.operators, *org.admins()):
         operator = org.operators[operator_id]
         expected[operator_id] = MemberLeaf(kind="operator", owner=b"", seal_sha256=operator.seal_sha256, sealed_sha256=b"")
-    for agent in tokens.get(group.id, ()):
+    for agent in agents:
         for token_id, token in agent.tokens.items():
             expected[token_id] = MemberLeaf(kind="token", owner=agent.id, seal_sha256=token.seal_sha256, sealed_sha256=b"")
     return expected
@@ -118,7 +126,7 @@ def _check_groups(state: OrgState) -> None:
                 "a group lists an auditor, or an operator who does not exist", evidence={"group": group.id.hex()}
             )
         members = {key: leaf.replace(sealed_sha256=b"") for key, leaf in state.group_members(group.id).items()}
-        if members != expected_members(state, group, listed):
+        if members != expected_members(org, group, listed.get(group.id, ())):
             raise RuleError("a group's members are not exactly those that it must have", evidence={"group": group.id.hex()})
 
 

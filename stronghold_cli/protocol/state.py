@@ -49,7 +49,7 @@ _PAYLOAD_TYPES: dict[str, type[Agent | Group | Profile | Invite]] = {
     "profile": Profile,
     "invite": Invite,
 }
-_INNER_MAPS = {"group": ("members",), "profile": ("old_keys", "entries")}
+INNER_MAPS: dict[str, tuple[str, ...]] = {"group": ("members",), "profile": ("old_keys", "entries")}
 
 
 class Signed(Record, Generic[D]):
@@ -135,6 +135,16 @@ def advance(before: OrgState | None, changes: Changes, *, anchor: bytes | None =
     Without ``before``, the first org document must have the hash ``anchor`` (a pin), or, without that too, be a genesis; the
     changes then hold everything that is current and one head.
     """
+    state = lay_over(before, changes, anchor=anchor)
+    verify_signers(state, known=before)
+    return state
+
+
+def lay_over(before: OrgState | None, changes: Changes, *, anchor: bytes | None = None) -> OrgState:
+    """``advance`` for a state that another one follows: it is believed by the hashes that lead to that one.
+
+    The signers of its structure, contents and head need not count any more, and are not looked at.
+    """
     org = _advance_org(before, changes.org, anchor)
     head = _advance_head(before, changes.heads, org.document)
     structure = _current_structure(before, changes.structure, head.document)
@@ -155,7 +165,6 @@ def advance(before: OrgState | None, changes: Changes, *, anchor: bytes | None =
         invites=documents["invite"],
     )
     _check_org_ids(before, state)
-    verify_signers(state, known=before)
     return state
 
 
@@ -252,7 +261,8 @@ def _advance_documents(
     before: OrgState | None, maps: dict[MapId, Leaves], structure: Structure, changes: Changes
 ) -> dict[str, dict]:  # type: ignore[type-arg]
     """Decode the payload of each changed documents leaf, and drop what belonged to documents that are gone."""
-    _require_root(structure.documents, maps.get(DOCUMENTS, {}), "documents")
+    if before is None or before.maps.get(DOCUMENTS) is not maps.get(DOCUMENTS) or before.structure.document != structure:
+        _require_root(structure.documents, maps.get(DOCUMENTS, {}), "documents")
     documents: _Documents = {
         kind: {} if before is None else dict(before.documents(kind)) for kind in ("agent", "group", "profile", "invite")
     }
@@ -261,7 +271,7 @@ def _advance_documents(
         kind, id_ = split_document_key(key)
         if value is None:
             documents[kind].pop(id_, None)
-            for inner in _INNER_MAPS.get(kind, ()):
+            for inner in INNER_MAPS.get(kind, ()):
                 maps.pop((inner, id_), None)
             continue
         leaf = decode_document_leaf(value)

@@ -21,6 +21,7 @@ from stronghold_cli.protocol.documents.leaves import (
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.envelope import ROOT, Envelope
 from stronghold_cli.protocol.errors import RuleError
+from stronghold_cli.protocol.signers import verify_head_signer
 from stronghold_cli.protocol.state import Changes, OrgState
 
 RESUME_JUMP = 1 << 20
@@ -48,14 +49,32 @@ def check_step(before: OrgState, after: OrgState, changes: Changes, author: byte
     """
     _check_numbers(before, after, changes)
     _check_author(before, after, changes, author)
+    _check_documents(before, after, author)
+
+
+def _check_documents(before: OrgState, after: OrgState, author: bytes) -> None:
     for kind in ("agent", "group", "profile"):
         _check_versions(before, after, kind)
-    _check_tokens(before, after)
+    _check_tokens(before, after, author)
     _check_lockdowns(before, after)
     _check_group_epochs(before, after)
     _check_profile_epochs(before, after)
     for profile_id in after.profiles:
         _check_contents(before, after, profile_id, author)
+
+
+def check_past_step(before: OrgState, after: OrgState) -> None:
+    """Check a commit of the past, by which ``after`` followed ``before``, as operators do at each sync.
+
+    Its author is who signed its head, with the key and the right that the org document of that commit gives them. Envelopes
+    of structure and contents may have been signed anew since (section 5, "Currency"), and so tell nothing about the author.
+    """
+    verify_head_signer(after.head.envelope, after.org.document)
+    author = after.head.envelope.operator_id or b""
+    _check_structure_and_invites(before, after)
+    if after.org.document.role_of(author) != "admin":
+        _check_contents_alone(before, after, author)
+    _check_documents(before, after, author)
 
 
 def new_ids(before: OrgState | None, after: OrgState) -> Iterator[tuple[str, bytes]]:
@@ -82,6 +101,10 @@ def _check_numbers(before: OrgState, after: OrgState, changes: Changes) -> None:
         raise RuleError("a commit holds more than one head or org document")
     if after.head.document.sha256 == before.head.document.sha256:
         raise RuleError("a commit holds no new head")
+    _check_structure_and_invites(before, after)
+
+
+def _check_structure_and_invites(before: OrgState, after: OrgState) -> None:
     structure, known = after.structure.document, before.structure.document
     if structure.sha256 != known.sha256 and (structure.seq != after.seq or structure.prev != known.sha256):
         raise RuleError("the structure does not follow the one before")
@@ -108,6 +131,21 @@ def _check_author(before: OrgState, after: OrgState, changes: Changes, author: b
             raise RuleError("an editor writes a profile that does not list them", evidence={"profile": profile_id.hex()})
 
 
+def _check_contents_alone(before: OrgState, after: OrgState, author: bytes) -> None:
+    """An author who is no admin changed nothing but contents of profiles that list them."""
+    evidence = {"author": author.hex()}
+    unchanged = (
+        after.org.document.sha256 == before.org.document.sha256
+        and after.structure.document.sha256 == before.structure.document.sha256
+    )
+    if not unchanged:
+        raise RuleError("an author who is no admin changes more than contents", evidence=evidence)
+    for profile_id, contents in after.contents.items():
+        is_same = contents.document.sha256 == before.contents[profile_id].document.sha256
+        if not is_same and author not in after.profiles[profile_id].editors:
+            raise RuleError("an editor writes a profile that does not list them", evidence=evidence)
+
+
 def _require_author(envelope: Envelope, author: bytes) -> None:
     if envelope.operator_id != author:
         raise RuleError("a new signature is not that of the commit's author", evidence={"keyid": envelope.keyid})
@@ -124,10 +162,9 @@ def _check_versions(before: OrgState, after: OrgState, kind: str) -> None:
             raise RuleError("a version does not rise by one", evidence={"kind": kind, "id": id_.hex()})
 
 
-def _check_tokens(before: OrgState, after: OrgState) -> None:
-    """A token keeps its agent, keys and maker; a new one is made by the signer of the structure that adds it."""
+def _check_tokens(before: OrgState, after: OrgState, author: bytes) -> None:
+    """A token keeps its agent, keys and maker; a new one is made by ``author``, who signs the structure that adds it."""
     owners = {token_id: agent.id for agent in before.agents.values() for token_id in agent.tokens}
-    signer = after.structure.envelope.operator_id
     for agent in after.agents.values():
         previous_agent = before.agents.get(agent.id)
         if previous_agent is agent:
@@ -137,7 +174,7 @@ def _check_tokens(before: OrgState, after: OrgState) -> None:
             if owners.get(token_id, agent.id) != agent.id:
                 raise RuleError("a token moves to another agent", evidence=evidence)
             previous = None if previous_agent is None else previous_agent.tokens.get(token_id)
-            if previous is None and token.created_by != signer:
+            if previous is None and token.created_by != author:
                 raise RuleError("a new token does not name its maker", evidence=evidence)
             if previous is not None and token != token.replace(
                 auth_public_key=previous.auth_public_key,

@@ -14,7 +14,7 @@ from stronghold_cli.protocol.messages import Commit, decode_committed
 from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.vault.ahead import Progress, send_ahead, silent
 from stronghold_cli.vault.draft import Draft
-from stronghold_cli.vault.keyring import Keyring
+from stronghold_cli.vault.keyring import Keyring, Overtaken, is_overtaken
 from stronghold_cli.vault.operator import Operator
 from stronghold_cli.vault.replica import Replica
 
@@ -39,7 +39,12 @@ class Vault:
         sent: list[tuple[bytes, T]] = []
         for _ in range(_ATTEMPTS):
             draft = self.draft()
-            result = act(draft)
+            try:
+                result = act(draft)
+            except (Overtaken, Refused) as error:
+                if not is_overtaken(error) or not self.refresh():
+                    raise
+                continue
             if draft.is_empty:
                 return result
             draft.require_allowed()
@@ -56,7 +61,7 @@ class Vault:
 
     def draft(self) -> Draft:
         """An empty draft over the newest state; one that is never sent shows what an act would do."""
-        return Draft(self.state, self.operator.keyset, self.keys, self.operator.now, self.operator.random)
+        return Draft(self.state, self.operator.keyset, self.keys, self.operator.now, self.operator.random, self.progress)
 
     def refresh(self) -> bool:
         """Bring the state up to date; whether somebody had changed it."""

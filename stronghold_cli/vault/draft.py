@@ -18,10 +18,12 @@ from stronghold_cli.protocol.documents.leaves import (
     DocumentLeaf,
     EntryLeaf,
     MemberLeaf,
+    OldKeyLeaf,
     decode_entry_leaf,
     document_key,
     leaf_link,
 )
+from stronghold_cli.protocol.documents.org import Org
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.documents.structure import Structure
 from stronghold_cli.protocol.encoding import digest
@@ -30,20 +32,33 @@ from stronghold_cli.protocol.errors import Refused
 from stronghold_cli.protocol.messages import Commit
 from stronghold_cli.protocol.rules import check_state
 from stronghold_cli.protocol.signed_map import map_root
-from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, Changes, MapId, OrgState, advance
+from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, INNER_MAPS, Changes, MapId, OrgState, advance
 from stronghold_cli.protocol.steps import check_step
+from stronghold_cli.vault.ahead import Progress, silent
 from stronghold_cli.vault.keyring import Keyring
 
 
 class Draft:
-    """Changes over ``state`` by one operator. ``seq`` is the number of the head that it will make."""
+    """Changes over ``state`` by one operator. ``seq`` is the number of the head that it will make.
 
-    def __init__(self, state: OrgState, keyset: Keyset, keys: Keyring, now: int, random: Callable[[int], bytes]) -> None:
+    ``progress`` is told how far a long act is.
+    """
+
+    def __init__(
+        self,
+        state: OrgState,
+        keyset: Keyset,
+        keys: Keyring,
+        now: int,
+        random: Callable[[int], bytes],
+        progress: Progress = silent,
+    ) -> None:
         self.state = state
         self.keyset = keyset
         self.keys = keys
         self.now = now
         self.random = random
+        self.progress = progress
         self.seq = state.seq + 1
         self.lockdowns = state.structure.document.lockdowns
         self._documents: dict[tuple[str, bytes], Agent | Group | Profile | None] = {}
@@ -56,6 +71,11 @@ class Draft:
     def org_id(self) -> bytes:
         """The org's id."""
         return self.state.org_id
+
+    @property
+    def org(self) -> Org:
+        """The org document under which this draft is signed."""
+        return self.state.org.document
 
     @property
     def is_empty(self) -> bool:
@@ -80,10 +100,20 @@ class Draft:
         return {id_: item for id_, item in self._current("profile").items() if isinstance(item, Profile)}
 
     def put(self, document: Agent | Group | Profile) -> None:
-        """Add or replace a document; its version is set here, its map roots by ``finish``."""
+        """Add or replace a document; its version and map roots are set by ``finish``."""
         self._documents[document.KIND, document.id] = document
         if isinstance(document, Profile) and document.id not in self.state.profiles:
             self._written.add(document.id)
+
+    def delete(self, document: Agent | Group | Profile) -> None:
+        """Take a document away, with the maps and contents that are its own."""
+        kind = document.KIND
+        self._documents[kind, document.id] = None
+        for inner in INNER_MAPS.get(kind, ()):
+            self._maps.pop((inner, document.id), None)
+        if kind == "profile":
+            self._written.discard(document.id)
+            self._maps.setdefault(CONTENTS, {})[document.id] = None
 
     def set_member(self, group_id: bytes, member_id: bytes, leaf: MemberLeaf | None) -> None:
         """Set or drop a member leaf of a group."""
@@ -110,6 +140,25 @@ class Draft:
         leaf = decode_entry_leaf(raw).replace(oldest=oldest, prev=leaf_link(secret_id, raw))
         self._maps.setdefault(("entries", profile_id), {})[secret_id] = leaf.encode()
         self._written.add(profile_id)
+
+    def rekey_entry(self, profile_id: bytes, secret_id: bytes, ciphertext: bytes, *, epoch: int) -> None:
+        """Give a live entry the same version under a new epoch."""
+        raw = self.state.leaves("entries", profile_id)[secret_id]
+        leaf = decode_entry_leaf(raw).replace(
+            epoch=epoch, ciphertext_sha256=self.add_blob(ciphertext), prev=leaf_link(secret_id, raw)
+        )
+        self._maps.setdefault(("entries", profile_id), {})[secret_id] = leaf.encode()
+        self._written.add(profile_id)
+
+    def set_old_key(self, profile_id: bytes, epoch: int, leaf: OldKeyLeaf | None) -> None:
+        """Set or drop the leaf of an older key of a profile."""
+        self._maps.setdefault(("old_keys", profile_id), {})[epoch.to_bytes(8, "big")] = (
+            None if leaf is None else leaf.encode()
+        )
+
+    def members(self, group_id: bytes) -> dict[bytes, bytes]:
+        """The raw member leaves of a group as this draft leaves them."""
+        return self._leaves_after(("members", group_id))
 
     def touch_contents(self, profile_id: bytes) -> None:
         """Make a new contents document of a profile even where no entry changes: at a new epoch."""
@@ -139,7 +188,7 @@ class Draft:
         role = self.state.org.document.role_of(author)
         if role == "admin":
             return
-        if role != "editor" or self._documents:
+        if role != "editor" or self._documents or self.lockdowns != self.state.structure.document.lockdowns:
             may = "secrets of its profiles" if role == "editor" else "nothing"
             raise Refused(
                 "FORBIDDEN", f"Your role ({role or 'none'}) may change {may}; this is for admins.", hint="Ask an admin."
@@ -154,11 +203,15 @@ class Draft:
                 )
 
     def finish(self) -> tuple[Commit, OrgState]:
-        """Sign everything, check it as the server will, and return the commit with the state that it makes."""
+        """Sign everything, check it as the server will, and return the commit with the state that it makes.
+
+        ``Refused`` with ``FORBIDDEN`` where the operator's role does not allow the change: the server would refuse it too.
+        """
+        self._require_right()
         payloads = [document.payload for document in self._finish_documents()]
         structure = self._finish_structure()
         contents = [self._sign("contents", document) for document in self._finish_contents()]
-        head = self._finish_head(structure, contents)
+        head = self._finish_head(structure)
         changes = Changes(
             org=(),
             heads=(head,),
@@ -171,6 +224,21 @@ class Draft:
         check_state(after, known=self.state)
         check_step(self.state, after, changes, self.keyset.operator_id)
         return Commit(changes=changes, blobs=tuple(self._blobs.values()), shares=self._shares), after
+
+    def _require_right(self) -> None:
+        """Told as what it is, to the person who may not: the rules of the step would call it a broken commit."""
+        operator_id = self.keyset.operator_id
+        role = self.state.org.document.role_of(operator_id)
+        if role == "admin":
+            return
+        if role != "editor" or any(kind not in {"entries", "contents"} for kind, _ in (*self._documents, *self._maps)):
+            raise Refused("FORBIDDEN", f"Your role in this org is {role}: that change is for admins.", hint="Ask an admin.")
+        for profile_id in self._written:
+            profile = self.state.profiles[profile_id]
+            if operator_id not in profile.editors:
+                raise Refused(
+                    "FORBIDDEN", f"You are not among the editors of the profile {profile.name!r}.", hint="Ask an admin."
+                )
 
     def _current(self, kind: str) -> dict[bytes, Agent | Group | Profile]:
         documents = {
@@ -245,7 +313,7 @@ class Draft:
             finished.append(contents)
         return finished
 
-    def _finish_head(self, structure: Envelope | None, contents: list[Envelope]) -> Envelope:
+    def _finish_head(self, structure: Envelope | None) -> Envelope:
         known = self.state.head.document
         head = Head(
             org_id=self.org_id,
@@ -253,7 +321,7 @@ class Draft:
             prev=known.sha256,
             org_sha256=self.state.org.document.sha256,
             structure_sha256=known.structure_sha256 if structure is None else structure.sha256,
-            contents=map_root(self._leaves_after(CONTENTS)) if contents else known.contents,
+            contents=map_root(self._leaves_after(CONTENTS)) if CONTENTS in self._maps else known.contents,
             created=self.now,
             **NO_EXTENSIONS,
         )

@@ -6,13 +6,14 @@ from stronghold_cli.crypto.keys import GroupKey, ProfileKey
 from stronghold_cli.protocol.documents.agent import Agent
 from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
 from stronghold_cli.protocol.documents.group import Group
-from stronghold_cli.protocol.documents.leaves import ROOT_MEMBER, MemberLeaf
+from stronghold_cli.protocol.documents.leaves import MemberLeaf
 from stronghold_cli.protocol.documents.profile import Grant, Profile
 from stronghold_cli.protocol.errors import Conflict, UsageError
 from stronghold_cli.protocol.names import require_name
 from stronghold_cli.protocol.signed_map import map_root
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.lookup import require_free
+from stronghold_cli.vault.sealing import seal_to_member, seal_to_operator, seal_to_root
 
 _KEY = 32
 
@@ -36,11 +37,19 @@ def create_group(draft: Draft, name: str) -> Group:
     )
     draft.keys.learn_group(key)
     draft.put(group)
-    org = draft.state.org.document
-    _seal_to(draft, key, "root", ROOT_MEMBER, b"", org.root.seal_sha256, draft.keys.people())
-    for operator_id in org.admins():
-        _seal_to_operator(draft, key, operator_id)
+    seal_to_root(draft, key)
+    for operator_id in draft.org.admins():
+        seal_to_operator(draft, key, operator_id)
     return group
+
+
+def rename_group(draft: Draft, group: Group, name: str) -> Group:
+    """Give a group another name; its id, and so everything that it may do, stays."""
+    name = require_name("group", name)
+    require_free("group", draft.groups(), name, but=group.id)
+    if name != group.name:
+        draft.put(group.replace(name=name))
+    return draft.groups()[group.id]
 
 
 def add_agent(draft: Draft, group: Group, agent: Agent) -> None:
@@ -51,18 +60,19 @@ def add_agent(draft: Draft, group: Group, agent: Agent) -> None:
     key = draft.keys.group(group.id)
     public_keys = draft.keys.agent(agent.id) if agent.id in draft.state.agents else {}
     for token_id, token in agent.tokens.items():
-        _seal_to(draft, key, "token", token_id, agent.id, token.seal_sha256, public_keys)
+        leaf = MemberLeaf(kind="token", owner=agent.id, seal_sha256=token.seal_sha256, sealed_sha256=b"")
+        seal_to_member(draft, key, token_id, leaf, public_keys)
 
 
 def add_operator(draft: Draft, group: Group, operator_id: bytes) -> None:
     """Put an operator into a group: admins are in every group anyway, and auditors read no secrets."""
-    operator = draft.state.org.document.operators[operator_id]
+    operator = draft.org.operators[operator_id]
     if operator_id in group.operators or operator.role == "admin":
         raise Conflict(f"{operator.name!r} is already in the group {group.name!r}.")
     if operator.role == "auditor":
         raise UsageError(f"{operator.name!r} is an auditor, and auditors read no secrets.")
     draft.put(group.replace(operators=tuple(sorted((*group.operators, operator_id)))))
-    _seal_to_operator(draft, draft.keys.group(group.id), operator_id)
+    seal_to_operator(draft, draft.keys.group(group.id), operator_id)
 
 
 def grant(draft: Draft, group: Group, profile: Profile) -> None:
@@ -85,7 +95,8 @@ def seal_to_token(
     draft: Draft, group_id: bytes, token_id: bytes, agent_id: bytes, seal_sha256: bytes, public: bytes
 ) -> None:
     """Give a token the key of a group."""
-    _seal_to(draft, draft.keys.group(group_id), "token", token_id, agent_id, seal_sha256, {seal_sha256: public})
+    leaf = MemberLeaf(kind="token", owner=agent_id, seal_sha256=seal_sha256, sealed_sha256=b"")
+    seal_to_member(draft, draft.keys.group(group_id), token_id, leaf, {seal_sha256: public})
 
 
 def _new_epoch_of_empty(draft: Draft, profile: Profile) -> tuple[Profile, ProfileKey]:
@@ -93,23 +104,3 @@ def _new_epoch_of_empty(draft: Draft, profile: Profile) -> tuple[Profile, Profil
     draft.keys.learn_profile(key)
     draft.touch_contents(profile.id)
     return profile.replace(epoch=key.epoch, kcv=key.kcv), key
-
-
-def _seal_to_operator(draft: Draft, key: GroupKey, operator_id: bytes) -> None:
-    operator = draft.state.org.document.operators[operator_id]
-    _seal_to(draft, key, "operator", operator_id, b"", operator.seal_sha256, draft.keys.people())
-
-
-def _seal_to(
-    draft: Draft,
-    key: GroupKey,
-    kind: str,
-    member_id: bytes,
-    owner: bytes,
-    seal_sha256: bytes,
-    public_keys: dict[bytes, bytes],
-) -> None:
-    """Seal a group key to a member whose public key has the hash that its signed document names."""
-    sealed = key.seal_to(public_keys[seal_sha256], kind, member_id)
-    leaf = MemberLeaf(kind=kind, owner=owner, seal_sha256=seal_sha256, sealed_sha256=draft.add_blob(sealed))
-    draft.set_member(key.group_id, member_id, leaf)

@@ -13,6 +13,7 @@ from stronghold_cli.protocol.errors import Conflict, NotFound, UsageError
 from stronghold_cli.protocol.names import ID_PREFIXES, caseless
 from stronghold_cli.protocol.state import OrgState
 
+D = TypeVar("D", Agent, Group, Profile)
 N = TypeVar("N", Agent, Group, Profile, Operator)
 
 
@@ -51,6 +52,14 @@ def find_token(state: OrgState, text: str) -> tuple[Agent, bytes, Token]:
     return found[0]
 
 
+def find_again(documents: Mapping[bytes, D], found: D) -> D:
+    """A document as it stands now, by its id: its name may have gone to another one; ``NotFound`` where it was deleted."""
+    current = documents.get(found.id)
+    if current is None:
+        raise NotFound(f"The {found.KIND} {found.name!r} was deleted meanwhile.")
+    return current
+
+
 def still_there(state: OrgState, profile: Profile) -> Profile:
     """The profile as it stands in ``state``; ``NotFound`` where somebody deleted it meanwhile."""
     current = state.profiles.get(profile.id)
@@ -59,9 +68,11 @@ def still_there(state: OrgState, profile: Profile) -> Profile:
     return current
 
 
-def require_free(kind: str, documents: Mapping[bytes, Agent | Group | Profile], name: str) -> None:
-    """Raise ``Conflict`` where a document of the kind has that name already."""
-    if any(caseless(document.name) == caseless(name) for document in documents.values()):
+def require_free(
+    kind: str, documents: Mapping[bytes, Agent | Group | Profile], name: str, *, but: bytes | None = None
+) -> None:
+    """Raise ``Conflict`` where a document of the kind (other than that with the id ``but``) has that name already."""
+    if any(id_ != but and caseless(document.name) == caseless(name) for id_, document in documents.items()):
         raise Conflict(f"There is already a {kind} named {name!r}.", hint="Choose another name.")
 
 

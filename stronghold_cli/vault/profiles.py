@@ -9,9 +9,7 @@ from stronghold_cli.crypto.keys import ProfileKey
 from stronghold_cli.crypto.secrets import Secret, encoded_length
 from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
 from stronghold_cli.protocol.documents.profile import Profile
-from stronghold_cli.protocol.encoding import digest
-from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, UsageError
-from stronghold_cli.protocol.messages import decode_ciphertexts
+from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, Refused, UsageError
 from stronghold_cli.protocol.names import (
     MAX_CIPHERTEXT,
     MAX_SECRETS,
@@ -27,6 +25,7 @@ from stronghold_cli.vault.ahead import Progress, silent
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import create_group, grant
+from stronghold_cli.vault.keyring import Overtaken, is_overtaken
 from stronghold_cli.vault.lookup import require_free, still_there
 
 _KEY = 32
@@ -84,6 +83,33 @@ def create_profile(draft: Draft, name: str, description: str = "", *, with_group
     return draft.profiles()[profile_id]
 
 
+def rename_profile(draft: Draft, profile: Profile, name: str) -> Profile:
+    """Give a profile another name; whoever asks for the old one is told that there is none."""
+    name = require_name("profile", name)
+    require_free("profile", draft.profiles(), name, but=profile.id)
+    if name != profile.name:
+        draft.put(profile.replace(name=name))
+    return draft.profiles()[profile.id]
+
+
+def describe_profile(draft: Draft, profile: Profile, description: str) -> None:
+    """Change what a profile says that it is for."""
+    description = require_description(description)
+    if description != profile.description:
+        draft.put(profile.replace(description=description))
+
+
+def copy_profile(
+    draft: Draft, source: Profile, known: Mapping[str, StoredSecret], name: str, *, with_group: bool = True
+) -> Profile:
+    """Make a profile with the current values and notes of another one (``known``); its history and readers stay behind."""
+    made = create_profile(draft, name, source.description, with_group=with_group)
+    values = {key: stored.secret.value for key, stored in known.items()}
+    notes = {key: stored.secret.note for key, stored in known.items()}
+    write_secrets(draft, made, {}, values, notes=notes, progress=draft.progress)
+    return made
+
+
 def read_secrets(vault: Vault, profile: Profile) -> dict[str, StoredSecret]:
     """Fetch, verify and open all live secrets of a profile, by name; raises ``IntegrityError``.
 
@@ -93,35 +119,23 @@ def read_secrets(vault: Vault, profile: Profile) -> dict[str, StoredSecret]:
     for _ in range(_ATTEMPTS):
         try:
             return _read_as_of(vault, profile.id)
-        except _Differs:
-            if not vault.refresh():
+        except (Overtaken, Refused) as error:
+            if not is_overtaken(error) or not vault.refresh():
                 raise
             still_there(vault.state, profile)
     raise Conflict(f"Others changed the profile {profile.name!r} whenever it was read.", hint="Run the command again.")
 
 
-class _Differs(IntegrityError):
-    """The values delivered are not those of the state that is known."""
-
-
 def _read_as_of(vault: Vault, profile_id: bytes) -> dict[str, StoredSecret]:
-    profile = vault.state.profiles[profile_id]
-    entries = {id_: entry for id_, entry in vault.state.entries(profile_id).items() if entry.is_live}
-    if not entries:
+    if not any(entry.is_live for entry in vault.state.entries(profile_id).values()):
         return {}
-    key = vault.keys.profile(profile_id)
-    delivered = decode_ciphertexts(vault.operator.get(f"/profiles/{profile_id.hex()}/contents")).ciphertexts
-    if delivered.keys() != entries.keys():
-        raise _Differs(f"The secrets received are not exactly those of the profile {profile.name!r}.")
+    key, ciphertexts = vault.keys.profile(profile_id), vault.keys.ciphertexts(profile_id)
     found: dict[str, StoredSecret] = {}
-    for secret_id, entry in entries.items():
-        ciphertext = delivered[secret_id]
-        if digest(ciphertext) != entry.ciphertext_sha256:
-            raise _Differs("A secret received is not the one in the profile's contents.")
-        secret = key.open_secret(secret_id, entry.version, ciphertext)
+    for secret_id, (version, ciphertext) in ciphertexts.items():
+        secret = key.open_secret(secret_id, version, ciphertext)
         if not is_secret_name(secret.name) or secret.name in found:
             raise IntegrityError("A secret has a name that is not legal, or two have the same.")
-        found[secret.name] = StoredSecret(id=secret_id, version=entry.version, secret=secret)
+        found[secret.name] = StoredSecret(id=secret_id, version=version, secret=secret)
     return dict(sorted(found.items()))
 
 

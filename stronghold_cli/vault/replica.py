@@ -27,11 +27,12 @@ from stronghold_cli.keystore.paths import data_dir
 from stronghold_cli.protocol.documents.head import Head
 from stronghold_cli.protocol.documents.org import version_number
 from stronghold_cli.protocol.envelope import Envelope
-from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError
+from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, RuleError
 from stronghold_cli.protocol.freshness import check_head_time
-from stronghold_cli.protocol.messages import MAX_BODY, decode_sync, encode_sync
+from stronghold_cli.protocol.messages import MAX_BODY, decode_steps, decode_sync, encode_sync
 from stronghold_cli.protocol.rules import check_state
-from stronghold_cli.protocol.state import Changes, OrgState, advance, check_head_follows
+from stronghold_cli.protocol.state import Changes, OrgState, advance, check_head_follows, lay_over, verify_signers
+from stronghold_cli.protocol.steps import check_past_step
 from stronghold_cli.vault.operator import Operator
 from stronghold_cli.version import VERSION
 
@@ -55,12 +56,9 @@ class Replica:
         if known is None:
             state = self._fetch_all(mark)
             passed = frozenset((state.head.document.sha256,))
+            check_state(state)
         else:
-            changes = decode_sync(self._operator.get(f"/sync?since={known.seq}&org_seq={known.org.document.seq}"))
-            state = advance(known, _without_known(known, changes))
-            passed = frozenset(envelope.sha256 for envelope in changes.heads)
-        # A state that was kept has passed: its mark is written after that, and the file is believed by the mark's hash.
-        check_state(state, known=known)
+            state, passed = self._follow(known)
         _check_client(state)
         _check_mark(state, mark)
         check_head_time(state.head.document, state.org.document, self._operator.now)
@@ -85,6 +83,28 @@ class Replica:
     def mark(self) -> Mark | None:
         """What this machine remembers of the org."""
         return self._marks.load()
+
+    def _follow(self, known: OrgState) -> tuple[OrgState, frozenset[bytes]]:
+        """The newest state, by every commit since the known one, and the hashes of their heads.
+
+        Each commit must be one that the rules allow (``steps``): who holds a right, and the server, could else leave out
+        what a removal demands, and the state that it ends in would not tell.
+        """
+        state, passed = known, set()
+        check_state(known)
+        while True:
+            path = f"/steps?since={state.seq}&org_seq={state.org.document.seq}"
+            answer = decode_steps(self._operator.get(path))
+            for changes in answer.steps:
+                state = _next(state, changes)
+                passed.add(state.head.document.sha256)
+            if answer.seq == state.seq:
+                break
+            if answer.seq < state.seq or not answer.steps:
+                evidence = {"known": state.seq, "offered": answer.seq}
+                raise IntegrityError("The commits received do not lead to the server's newest head.", evidence=evidence)
+        verify_signers(state, known=known)
+        return state, frozenset(passed)
 
     def _fetch_all(self, mark: Mark | None) -> OrgState:
         changes = decode_sync(self._operator.get("/sync?since=0&org_seq=0"))
@@ -152,13 +172,23 @@ def _from_anchor(changes: Changes, anchor: bytes) -> tuple[Envelope, ...]:
     return changes.org
 
 
-def _without_known(known: OrgState, changes: Changes) -> Changes:
-    """Drop a first org link that is the known document itself."""
-    links = changes.org
-    if links and links[0].sha256 == known.org.document.sha256:
-        links = links[1:]
-    heads = changes.heads or (known.head.envelope,)
-    return changes.replace(org=links, heads=heads)
+def _next(before: OrgState, changes: Changes) -> OrgState:
+    """The state after one commit, which must be one that the rules allow."""
+    state = lay_over(before, changes)
+    try:
+        if len(changes.heads) != 1 or state.head.document.sha256 == before.head.document.sha256:
+            raise RuleError("it brings not exactly one new head")
+        check_state(state, known=before)
+        check_past_step(before, state)
+    except RuleError as error:
+        author = state.org.document.operators.get(state.head.envelope.operator_id or b"")
+        who = "somebody who is no operator" if author is None else repr(author.name)
+        raise RuleError(
+            f"Commit {state.seq} of the org, signed by {who}, breaks a rule: {error.message}.",
+            hint="Nothing was changed here. Talk to the org's admins before you write or read with this server.",
+            evidence=error.evidence,
+        ) from error
+    return state
 
 
 def _everything(state: OrgState) -> Changes:

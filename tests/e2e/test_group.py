@@ -1,4 +1,7 @@
-"""``group create``, ``list``, ``show``, ``add`` and ``grant``: who may read what, and that it takes effect."""
+"""``group create``, ``list``, ``show``, ``rename``, ``add`` and ``grant``: who may read what, and that it takes effect.
+
+What takes away again (``remove``, ``ungrant``, ``delete``) is in ``test_removal``.
+"""
 
 from __future__ import annotations
 
@@ -115,3 +118,18 @@ def test_wrong_usage_is_told(shared_org: Org) -> None:
     shared_org.run("group", "create", "   ").failed(2)
     shared_org.run("group", "grant", "named").failed(2)
     shared_org.run("group", "show").failed(2)
+
+
+def test_a_renamed_group_is_the_same_group(org: Org) -> None:
+    token = org.make_agent("ci", {"production": {"A": "1"}})
+    before = ids_in(org)["group production"]
+    org.run("group", "create", "taken").ok()
+    assert "'production' is called 'Deployers' now" in org.run("group", "rename", "Production", "Deployers").ok().err
+    org.run("group", "rename", "Deployers", "DEPLOYERS").ok()
+    assert ids_in(org)["group DEPLOYERS"] == before
+    assert org.run("env", "pull", env=with_token(token)).ok().out == "A=1\n"
+    assert "'Taken'" in org.run("group", "rename", "deployers", "Taken").failed(6).err
+    org.run("group", "rename", "deployers", "gr_x").failed(2)
+    org.run("group", "rename", "deployers").failed(2)
+    assert "'DEPLOYERS'" in org.run("group", "rename", "DEPLOIERS", "x").failed(5).err
+    assert org.run("--json", "group", "show", "deployers").ok().json()["key_epoch"] == 1

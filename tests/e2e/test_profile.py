@@ -1,10 +1,10 @@
-"""``profile create``, ``list`` and ``show``."""
+"""``profile create``, ``list``, ``show``, ``rename``, ``edit``, ``copy`` and ``delete``."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.e2e.more_support import ids_in, push
+from tests.e2e.more_support import ids_in, push, with_token
 from tests.e2e.support import Org
 
 
@@ -95,3 +95,74 @@ def test_without_a_name_it_is_wrong_usage(shared_org: Org) -> None:
     assert "--help" in shared_org.run("profile", "create").failed(2).err
     shared_org.run("profile", "show").failed(2)
     shared_org.run("profile", "list", "--nonsense").failed(2)
+
+
+def test_a_renamed_profile_is_the_same_profile_under_the_new_name_alone(org: Org) -> None:
+    token = org.make_agent("ci", {"prod": {"A": "1"}})
+    before = ids_in(org)["profile prod"]
+    assert "has to use the new one" in org.run("profile", "rename", "PROD", "production").ok().err
+    assert ids_in(org)["profile production"] == before
+    assert org.run("env", "pull", "-p", "production", env=with_token(token)).ok().out == "A=1\n"
+    org.run("env", "pull", "-p", "prod", env=with_token(token)).failed(4)
+    org.run("profile", "rename", "production", "Production").ok()
+    push(org, "other", {}).ok()
+    assert "'OTHER'" in org.run("profile", "rename", "production", "OTHER").failed(6).err
+    org.run("profile", "rename", "production", "a b").failed(2)
+    org.run("profile", "rename", "production").failed(2)
+    assert "'Production'" in org.run("profile", "rename", "prodction", "x").failed(5).err
+
+
+def test_a_profile_s_description_is_edited(org: Org) -> None:
+    org.run("profile", "create", "production", "--description", "old").ok()
+    org.run("profile", "edit", "production", "--description", "The shop, live").ok()
+    assert org.run("--json", "profile", "show", "production").ok().json()["description"] == "The shop, live"
+    org.run("profile", "edit", "production", "--description", "").ok()
+    assert org.run("--json", "profile", "show", "production").ok().json()["description"] == ""
+    assert "--description" in org.run("profile", "edit", "production").failed(2).err
+    org.run("profile", "edit", "production", "--description", "x" * 1001).failed(2)
+    org.run("profile", "edit", "nowhere", "--description", "x").failed(5)
+
+
+def test_a_copy_has_the_current_values_and_neither_history_nor_readers(org: Org) -> None:
+    token = org.make_agent("ci", {"production": {"A": "1", "B": "2"}})
+    org.run("profile", "edit", "production", "--description", "The shop").ok()
+    org.run("secret", "set", "A", "-p", "production", "--note", "for the shop", stdin="3").ok()
+    made = org.run("profile", "copy", "production", "staging").ok()
+    assert "Copied 2 secrets of 'production' into the new profile 'staging'." in made.err
+    assert org.run("env", "pull", "-p", "staging", "-f", "json").ok().json() == {"A": "3", "B": "2"}
+    shown = org.run("--json", "profile", "show", "staging").ok().json()
+    assert (shown["description"], shown["groups"], shown["version"]) == ("The shop", {"staging": []}, 1)
+    listed = {item["name"]: item for item in org.run("--json", "secret", "list", "-p", "staging").ok().json()}
+    assert (listed["A"]["version"], listed["A"]["note"]) == (1, "for the shop")
+    org.run("env", "pull", "-p", "staging", env=with_token(token)).failed(4)
+    push(org, "staging", {"A": "changed"}).ok()
+    assert org.run("secret", "get", "A", "-p", "production").ok().out.strip() == "3"
+    bare = org.run("--json", "profile", "copy", "production", "bare", "--no-group").ok().json()
+    assert (bare["name"], bare["secrets"]) == ("bare", 2)
+
+
+def test_what_cannot_be_copied_is_told_and_nothing_is_made(shared_org: Org) -> None:
+    push(shared_org, "source", {"A": "1"}).ok()
+    shared_org.run("group", "create", "group-there").ok()
+    shared_org.run("profile", "copy", "source", "Source").failed(6)
+    assert "--no-group" in shared_org.run("profile", "copy", "source", "group-there").failed(6).err
+    shared_org.run("profile", "copy", "source", "a/b").failed(2)
+    shared_org.run("profile", "copy", "source").failed(2)
+    assert "'source'" in shared_org.run("profile", "copy", "sorce", "target").failed(5).err
+    shared_org.run("profile", "show", "group-there").failed(5)
+
+
+def test_a_deleted_profile_is_gone_and_says_what_is_lost(org: Org) -> None:
+    token = org.make_agent("ci", {"production": {"A": "1", "B": "2"}, "staging": {"C": "3"}})
+    org.run("group", "remove", "staging", "--agent", "ci", "--yes").ok()
+    deleted = org.run("profile", "delete", "production", "--yes").ok()
+    assert "2 secrets and all older versions are lost: only a backup of the server brings them back" in deleted.err
+    assert "reading nothing now: the group 'production'" in deleted.err
+    org.run("profile", "show", "production").failed(5)
+    org.run("profile", "delete", "production", "--yes").failed(5)
+    org.run("env", "pull", "-p", "production", env=with_token(token)).failed(4)
+    assert org.run("env", "pull", "-p", "staging").ok().out == "C=3\n"
+    org.run("group", "delete", "production", "--yes").ok()
+    push(org, "production", {"A": "new"}).ok()
+    assert org.run("env", "pull", "-p", "production").ok().out == "A=new\n"
+    assert org.run("doctor").ok()

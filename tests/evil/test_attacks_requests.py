@@ -173,7 +173,7 @@ def _refusals(kept: list[Exchange], port: int) -> Counter[str]:
 def test_attack_41_replay_across_restarts(evil: EvilServer, new_machine: Callable[[], Machine], tmp_path: Path) -> None:
     org, agent, kept = _recorded_day(evil, new_machine)
     kinds = {(each.method, each.path.rpartition("/")[2]) for each in kept}
-    assert {("POST", "commits"), ("GET", "sync"), ("GET", "keys"), ("GET", "contents"), ("GET", "tokens")} <= kinds
+    assert {("POST", "commits"), ("GET", "steps"), ("GET", "keys"), ("GET", "contents"), ("GET", "tokens")} <= kinds
     assert {("GET", "audit"), ("GET", "keyset"), ("GET", "pull"), ("GET", "self")} <= kinds
     assert any(json.loads(each.body).get("setup_code") for each in kept if each.body)
 

@@ -11,6 +11,8 @@ from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
 from stronghold_cli.protocol.documents.head import Head
 from stronghold_cli.protocol.documents.structure import Structure
 from stronghold_cli.protocol.errors import IntegrityError
+from stronghold_cli.protocol.messages import Steps
+from stronghold_cli.protocol.state import Changes
 from tests.e2e.support import Machine
 from tests.evil.evil_server import PULL, EvilServer
 from tests.evil.scene import OLD_FILE, PRODUCTION, STAGING, THREE, TWO, Agent, Scene, answer_for, init_on
@@ -149,12 +151,16 @@ def test_attack_09_another_head_under_the_same_number_and_a_counter_jump(
     scene.vault(without_files, scene.org.admin)
     next(without_files.data.glob("orgs/*.json")).unlink()  # the mark stays, the local state is gone
     forged = scene.editor.sign("head", _head_after(scene, jump, scene.server.now + 1).payload)
+    forged_seq = Head.decode(forged.payload).seq
+    only_head = Changes(org=(), heads=(forged,), structure=None, contents=(), payloads=(), maps={})
     for machine in (with_mark, without_files):
         kept = {path: path.read_bytes() for path in machine.data.rglob("*") if path.is_file()}
-        with (
-            scene.server.lies_in_json("/sync", "changes.heads", lambda _: [forged.to_json()]),
-            pytest.raises(IntegrityError),
-        ):
+        # Who has a state asks for the commits since then, who has none for everything.
+        if machine is with_mark:
+            lie = scene.server.lies("/steps", lambda *_: (200, Steps(seq=forged_seq, steps=(only_head,)).encode()))
+        else:
+            lie = scene.server.lies_in_json("/sync", "changes.heads", lambda _: [forged.to_json()])
+        with lie, pytest.raises(IntegrityError):
             scene.vault(machine, scene.org.admin)
         assert {path: path.read_bytes() for path in machine.data.rglob("*") if path.is_file()} == kept
         assert scene.vault(machine, scene.org.admin).state.seq == scene.org.state.seq

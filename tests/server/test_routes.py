@@ -13,7 +13,7 @@ from stronghold_cli.protocol.keys import SigningKey
 from stronghold_cli.protocol.messages import encode_blobs
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.requests import KeyId
-from stronghold_server.routes import PAGES, ROUTES
+from stronghold_server.routes import PAGES, ROUTES, Route
 from tests.server.furnished import Furnished, furnish
 from tests.server.support import Person, Reply, TestOrg, World
 
@@ -40,9 +40,11 @@ TABLE = {
     "blobs": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
     "blobs-ahead": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
     "sync": (_NOT_SIGNED, *_AGENTS, "ok", "ok", "ok", "ok", _STRANGER),
+    "steps": (_NOT_SIGNED, *_AGENTS, "ok", "ok", "ok", "ok", _STRANGER),
     "keys": (_NOT_SIGNED, *_AGENTS, "ok", "FORBIDDEN", "ok", "ok", _STRANGER),
     "sealing-keys": (_NOT_SIGNED, *_AGENTS, "ok", "FORBIDDEN", "ok", "ok", _STRANGER),
     "contents": (_NOT_SIGNED, *_AGENTS, "PROFILE_FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
+    "old-keys": (_NOT_SIGNED, *_AGENTS, "PROFILE_FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
     "tokens": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "ok", "FORBIDDEN", "ok", _STRANGER),
     "audit": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "ok", "FORBIDDEN", "ok", _STRANGER),
     # Operators come here with their login key.
@@ -120,11 +122,17 @@ def an_asset(world: World) -> str:
     return world.call("GET", "/docs").body.decode().partition('"assets/')[2].partition('"')[0]
 
 
+def required_query(org: TestOrg, route: Route) -> str:
+    """The parameters without which a route does not answer."""
+    given = {"org": org.pin.hex(), "since": "1", "org_seq": "1"}
+    return "&".join(f"{item.name}={given[item.name]}" for item in route.parameters if item.is_required)
+
+
 def run_cell(cast: Cast, kind: str, caller: str) -> Reply:
     org = cast.full.org
     route = next(route for route in ALL_ROUTES if route.kind == kind)
     target = route.path.format(org=org.org_id.hex(), profile=cast.full.profile.hex(), file=an_asset(org.world))
-    target += f"?org={org.pin.hex()}" if any(item.is_required for item in route.parameters) else ""
+    target = f"{target}?{required_query(org, route)}".rstrip("?")
     body = body_for(cast, kind, caller)
     who = signer(cast, kind, caller)
     if who is None or not route.key_kind:
@@ -231,8 +239,9 @@ def _ask(cast: Cast, kind: str, query: str) -> Reply:
     org = cast.full.org
     route = next(route for route in ROUTES if route.kind == kind)
     target = route.path.format(org=org.org_id.hex(), profile=cast.full.profile.hex())
-    required = f"org={org.pin.hex()}&" if any(item.is_required for item in route.parameters) else ""
     caller = "live agent" if route.key_kind == "t" else "admin"
     who = signer(cast, kind, caller)
     assert who is not None
-    return org.world.send(*who, route.method, f"{target}?{required}{query}", body_for(cast, kind, caller))
+    return org.world.send(
+        *who, route.method, f"{target}?{required_query(org, route)}&{query}".replace("?&", "?"), body_for(cast, kind, caller)
+    )

@@ -37,9 +37,11 @@ from stronghold_cli.protocol.messages import (
     Commit,
     Committed,
     Keys,
+    Steps,
     decode_blobs,
     decode_commit,
     encode_ahead,
+    encode_old_keys,
     encode_sealing_keys,
     encode_sync,
 )
@@ -140,6 +142,20 @@ class MemoryServer:
             heads=tuple(heads) if since else (self.state.head.envelope,),
         )
 
+    def steps(self, since: int) -> Steps:
+        """The commits after a seq, one by one."""
+        pairs = [(one, two) for one, two in zip(self.states, self.states[1:], strict=False) if two.seq > since]
+        return Steps(
+            seq=self.state.seq,
+            steps=tuple(
+                difference(before, after).replace(
+                    org=() if after.org.envelope == before.org.envelope else (after.org.envelope,),
+                    heads=(after.head.envelope,),
+                )
+                for before, after in pairs
+            ),
+        )
+
     def _answer(self, path: str, query: Mapping[str, str], body: bytes, key_id: KeyId) -> bytes:
         state, name = self.state, path.rsplit("/", 1)[-1]
         if name == "commits":
@@ -148,17 +164,16 @@ class MemoryServer:
             sent = {digest(blob): blob for blob in decode_blobs(body)} if body else {}
             self.ahead.update(sent)
             return encode_ahead(sent or self.ahead)
-        if name == "sync":
-            return encode_sync(self.sync(int(query["since"]), int(query["org_seq"])))
+        if name in ("sync", "steps"):
+            since = int(query["since"])
+            return self.steps(since).encode() if name == "steps" else encode_sync(self.sync(since, int(query["org_seq"])))
         if name in ("keys", "sealing-keys"):
             public = (blob for blob in self.blobs.values() if len(blob) == 1216)
             return self._keys(key_id.raw).encode() if name == "keys" else encode_sealing_keys(public)
         if name in ("history", "past"):
             return self._past_answer(name, path, query)
-        if name == "contents":
-            profile_id = bytes.fromhex(path.split("/")[-2])
-            entries = state.entries(profile_id).items()
-            return Ciphertexts(ciphertexts={k: self.blobs[e.ciphertext_sha256] for k, e in entries if e.is_live}).encode()
+        if name in ("contents", "old-keys"):
+            return self._of_profile(name, bytes.fromhex(path.split("/")[-2]))
         if name == "pull":
             wanted = query.get("profile"), query.get("profile_id")
             profile = next(p for p in state.profiles.values() if None in {*wanted} and wanted in {
@@ -191,6 +206,13 @@ class MemoryServer:
                 found[key] = KeptSecret(leaves=tuple(values), ciphertexts=ciphertexts)
         boxes = {epoch: self.blobs[leaf.box_sha256] for epoch, leaf in self.state.old_keys(profile_id).items()}
         return KeptSecrets(secrets=found, boxes=tuple(box for epoch, box in boxes.items() if epoch in epochs))
+
+    def _of_profile(self, name: str, profile_id: bytes) -> bytes:
+        if name == "old-keys":
+            boxes = (leaf.box_sha256 for leaf in self.state.old_keys(profile_id).values())
+            return encode_old_keys(self.blobs[sha256] for sha256 in boxes if sha256 in self.blobs)
+        entries = self.state.entries(profile_id).items()
+        return Ciphertexts(ciphertexts={k: self.blobs[e.ciphertext_sha256] for k, e in entries if e.is_live}).encode()
 
     def _keys(self, operator_id: bytes) -> Keys:
         state = self.state

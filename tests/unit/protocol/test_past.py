@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stronghold_cli.protocol.documents.structure import Structure
 from stronghold_cli.protocol.errors import IntegrityError
 from stronghold_cli.protocol.past import author_of, retreat
 from stronghold_cli.protocol.signed_map import map_root
@@ -85,9 +86,17 @@ def first(changes: Changes, kind: str) -> tuple[str, bytes]:
     return next(map_id for map_id in changes.maps if map_id[0] == kind)
 
 
+def other_structure(changes: Changes) -> Changes:
+    """The same documents, under a structure that never was: it could name other lockdowns."""
+    assert changes.structure is not None
+    structure = Structure.decode(changes.structure.payload)
+    return changes.replace(structure=changes.structure.replace(payload=structure.replace(created=1).payload))
+
+
 LIES: dict[str, Callable[[Changes], Changes]] = {
     "no head": lambda it: it.replace(heads=()),
     "two heads": lambda it: it.replace(heads=it.heads * 2),
+    "another structure": other_structure,
     "no structure": lambda it: it.replace(structure=None),
     "no contents": lambda it: it.replace(contents=()),
     "no payloads": lambda it: it.replace(payloads=()),

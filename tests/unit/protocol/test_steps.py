@@ -13,10 +13,10 @@ from stronghold_cli.protocol.documents.leaves import OldKeyLeaf, decode_entry_le
 from stronghold_cli.protocol.documents.org import Resume
 from stronghold_cli.protocol.documents.profile import Grant
 from stronghold_cli.protocol.documents.structure import Lockdown
-from stronghold_cli.protocol.errors import IntegrityError, RuleError
+from stronghold_cli.protocol.errors import IntegrityError, Refused, RuleError
 from stronghold_cli.protocol.keys import SigningKey
 from stronghold_cli.protocol.state import Changes, OrgState, Signed, advance
-from stronghold_cli.protocol.steps import RESUME_JUMP, check_genesis, check_step, new_ids
+from stronghold_cli.protocol.steps import RESUME_JUMP, check_genesis, check_past_step, check_step, new_ids
 from stronghold_cli.vault.agents import create_agent, mint, revoke
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import add_agent, create_group, grant
@@ -312,8 +312,10 @@ def test_only_an_admin_locks_down(name: str) -> None:
     org = workshop()
     draft = org.draft(name)
     stop(org, draft)
-    with pytest.raises(IntegrityError):
+    with pytest.raises((IntegrityError, Refused)):
         draft.finish()
+    with pytest.raises(Refused, match="Your role"):
+        draft.require_allowed()
 
 
 # Groups
@@ -622,3 +624,78 @@ def test_a_re_signed_head_alone_is_no_commit() -> None:
     changes = NOTHING.replace(heads=(org.sign(org.state.head.document),))
     with pytest.raises(RuleError, match="no new head"):
         check_step(org.state, advance(org.state, changes), changes, org.id("ada"))
+
+
+# Commits of the past, as operators check them
+
+
+def resign(step: Step, name: str, state: OrgState | None = None) -> OrgState:
+    """The state after the step with another person's signature under its head."""
+    state = state or step.after
+    head = state.head.document
+    return state.replace(head=Signed(document=head, envelope=step.org.sign(head, name)))
+
+
+@pytest.mark.parametrize("act", [write, describe, renew, mint_another])
+def test_a_genuine_commit_of_the_past_passes(act: Callable[[TestOrg, Draft], Any]) -> None:
+    step = Step(act)
+    check_past_step(step.before, step.after)
+
+
+def test_an_editor_s_commit_of_the_past_passes_and_holds_nothing_but_contents() -> None:
+    step = Step(write, "eve")
+    check_past_step(step.before, step.after)
+    with pytest.raises(RuleError, match="a profile that does not list them"):
+        check_past_step(step.before, step.profile(editors=()))
+    for act in (describe, renew, mint_another):
+        other = Step(act)
+        with pytest.raises(RuleError, match="who is no admin changes more than contents"):
+            check_past_step(other.before, resign(other, "eve"))
+    org = step.after.org.document
+    changed = step.after.org.replace(document=org.replace(name="other"))
+    with pytest.raises(RuleError, match="who is no admin changes more than contents"):
+        check_past_step(step.before, resign(step, "eve", step.after.replace(org=changed)))
+
+
+@pytest.mark.parametrize("name", ["rob", "una"])
+def test_a_head_of_the_past_is_signed_by_somebody_who_might_sign_it_then(name: str) -> None:
+    step = Step(write)
+    with pytest.raises(IntegrityError, match="the head is not signed by somebody who may sign it"):
+        check_past_step(step.before, resign(step, name))
+    forged = step.after.head.envelope.replace(signature=bytes(64))
+    with pytest.raises(IntegrityError):
+        check_past_step(step.before, step.after.replace(head=step.after.head.replace(envelope=forged)))
+
+
+def test_envelopes_of_structure_and_contents_tell_nothing_about_a_commit_of_the_past() -> None:
+    step = Step(describe)
+    structure = step.after.structure.document
+    anew = step.after.replace(structure=Signed(document=structure, envelope=step.org.sign(structure, "eve")))
+    check_past_step(step.before, anew)
+
+
+def test_every_rule_of_a_step_holds_for_commits_of_the_past() -> None:
+    def refuse(message: str, before: OrgState, after: OrgState) -> None:
+        with pytest.raises(RuleError, match=message):
+            check_past_step(before, after)
+
+    step = Step(describe)
+    refuse("a version does not rise by one", step.before, step.profile(version=7))
+    structure = step.after.structure.document.replace(seq=9)
+    refuse("the structure does not follow", step.before, step.after.replace(structure=Signed(
+        document=structure, envelope=step.org.sign(structure))))  # fmt: skip
+    minted = Step(mint_another)
+    (agent,) = minted.after.agents.values()
+    (known,) = minted.before.agents.values()
+    fresh = {id_: token if id_ in known.tokens else token.replace(created_by=minted.org.id("eve"))
+             for id_, token in agent.tokens.items()}  # fmt: skip
+    refuse("a new token does not name its maker", minted.before, minted.agent(tokens=fresh))
+    gone = Step(describe)
+    (agent,) = gone.after.agents.values()
+    (token_id,) = agent.tokens
+    left = gone.leaves("members", "production", {token_id: None})
+    leaver = agent.replace(groups=(), version=agent.version + 1)
+    refuse("a member goes without a new epoch", gone.before, left.replace(agents={agent.id: leaver}))
+    refuse("a reader goes without a new epoch of the profile", gone.before, gone.profile(grants={}))
+    written = Step(write)
+    refuse("a contents does not follow", written.before, written.contents(version=9))

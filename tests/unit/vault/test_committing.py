@@ -8,13 +8,13 @@ import pytest
 
 from stronghold_cli.protocol.encoding import encode_base64
 from stronghold_cli.protocol.errors import Conflict, IntegrityError, Refused, Unavailable
-from stronghold_cli.protocol.messages import Committed, decode_commit, decode_sync, encode_sync
+from stronghold_cli.protocol.messages import Committed, decode_commit, decode_steps
 from stronghold_cli.vault.agents import NewToken, create_agent, mint
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import add_operator, create_group
 from stronghold_cli.vault.profiles import create_profile, write_secrets
-from tests.support.org import ADDRESS, TestOrg, workshop
+from tests.support.org import ADDRESS, NOTHING, TestOrg, workshop
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -176,10 +176,10 @@ def test_an_own_head_shown_outside_the_verified_chain_is_not_believed(org: TestO
             if len(sent) == 1:
                 raise Refused("CONFLICT", "the state changed meanwhile")
         answer = passed_on(path, query, body, key_id)
-        if path.endswith("/sync") and len(sent) == 1 and not shown:
+        if path.endswith("/steps") and len(sent) == 1 and not shown:
             shown.append(1)
-            own = decode_commit(sent[0]).changes.heads
-            return encode_sync(decode_sync(answer).replace(heads=own))
+            own = NOTHING.replace(heads=decode_commit(sent[0]).changes.heads)
+            return decode_steps(answer).replace(steps=(own,), seq=vault.state.seq + 1).encode()
         return answer
 
     shown: list[int] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,19 @@ import pytest
 
 from stronghold_cli.keystore.marks import HeadMark, operator_mark
 from stronghold_cli.protocol.documents.head import Head
+from stronghold_cli.protocol.documents.leaves import MemberLeaf
 from stronghold_cli.protocol.documents.org import Policy
+from stronghold_cli.protocol.documents.profile import Grant
 from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, LocalFileError, RuleError
-from stronghold_cli.protocol.messages import decode_sync, encode_sync
-from stronghold_cli.vault.groups import create_group
+from stronghold_cli.protocol.messages import decode_steps, decode_sync, encode_sync
+from stronghold_cli.protocol.rules import check_state
+from stronghold_cli.protocol.state import lay_over
+from stronghold_cli.vault import draft as draft_module
+from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.groups import add_agent, create_group, grant
+from stronghold_cli.vault.rekeying import rekey
 from stronghold_cli.vault.replica import Replica, local_state
+from tests.support import org as org_module
 from tests.support.org import TestOrg, workshop
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -56,15 +65,6 @@ def test_later_syncs_fetch_what_changed(org: TestOrg) -> None:
     assert replica.sync() == org.state
     assert replica.sync() == org.state
     assert [target.split("?")[1].split("&")[0] for target in org.server.targets] == [f"since={since}", f"since={since + 3}"]
-
-
-def test_a_first_link_that_is_known_is_dropped(org: TestOrg) -> None:
-    replica = Replica(org.operator())
-    replica.sync()
-    known = org.state.org.envelope
-    more(org, "one")
-    org.server.forge = lambda target, body: encode_sync(decode_sync(body).replace(org=(known,)))
-    assert replica.sync() == org.state
 
 
 @pytest.mark.parametrize("damage", ["lost", "no JSON", "another state", "a leaf"])
@@ -272,3 +272,196 @@ def test_contents_older_than_the_mark_are_refused_after_the_copy_was_lost(org: T
     copy_of(home, org).unlink()
     with pytest.raises(IntegrityError, match="profile contents received is older"):
         Replica(org.operator()).sync()
+
+
+# Every commit since the known state is checked (attack 31)
+
+
+class Colluding:
+    """An admin and the server together: commits that an honest server would refuse."""
+
+    def __init__(self, org: TestOrg) -> None:
+        self.org = org
+
+    def commit(self, act: Callable[[Draft], Any], name: str = "ada") -> None:
+        """Carry out an act without the checks of the step."""
+        draft = self.org.draft(name)
+        act(draft)
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (draft_module, org_module):
+                patch.setattr(module, "check_step", lambda *_: None)
+            patch.setattr(Draft, "_require_right", lambda _: None)
+            commit, _ = draft.finish()
+            self.org.server.take(commit, draft.keyset.operator_id)
+
+    def drop(self, draft: Draft) -> None:
+        """Take the agent out of its group, and its leaves, without a new key."""
+        (agent,) = draft.agents().values()
+        draft.put(agent.replace(groups=()))
+        for token_id in agent.tokens:
+            draft.set_member(self.org.group("production").id, token_id, None)
+
+
+def refused(replica: Replica, words: str) -> None:
+    before = replica.mark()
+    with pytest.raises(RuleError, match=words) as caught:
+        replica.sync()
+    assert "signed by 'a" in caught.value.message or "signed by 'eve'" in caught.value.message
+    assert replica.mark() == before
+
+
+@pytest.mark.parametrize("later", [0, 3])
+def test_a_member_who_is_dropped_without_new_keys_is_noticed(org: TestOrg, later: int) -> None:
+    """Also where genuine commits hide it: the state that they end in is a legal one."""
+    replica = Replica(org.operator())
+    replica.sync()
+    colluding = Colluding(org)
+    colluding.commit(colluding.drop)
+    broken = org.state.seq
+    more(org, *(f"group {number}" for number in range(later)))
+    check_state(org.state)
+    refused(replica, f"Commit {broken} of the org, signed by 'ada', breaks a rule: a member goes without a new epoch")
+    refused(Replica(org.operator()), "a member goes without a new epoch")
+
+
+def test_a_member_who_is_dropped_and_put_back_without_new_keys_is_noticed(org: TestOrg) -> None:
+    replica = Replica(org.operator())
+    replica.sync()
+    before = org.state.groups
+    colluding = Colluding(org)
+    colluding.commit(colluding.drop)
+    (agent,) = org.state.agents.values()
+    org.commit(lambda draft: add_agent(draft, org.group("production"), agent))
+    assert org.state.groups.keys() == before.keys()
+    refused(replica, "a member goes without a new epoch")
+
+
+def test_a_grant_that_comes_and_whose_reader_goes_between_two_syncs_is_noticed(org: TestOrg) -> None:
+    """The profile keeps the key that the reader got in between: no state before or after shows that."""
+    made = org.commit(lambda draft: create_group(draft, "third"))
+    (agent,) = org.state.agents.values()
+    org.commit(lambda draft: add_agent(draft, org.group("third"), agent))
+    replica = Replica(org.operator())
+    replica.sync()
+    org.commit(lambda draft: grant(draft, org.state.groups[made.id], org.profile("staging")))
+
+    def remove(draft: Draft) -> None:
+        (agent,) = draft.agents().values()
+        key = draft.keys.profile(org.profile("staging").id)
+        draft.put(agent.replace(groups=(org.group("production").id,)))
+        rekey(draft, groups=[made.id])
+        # Take the new epoch of the profile back, and give the old key to the new group key.
+        draft._maps.pop(("entries", org.profile("staging").id))
+        draft._maps.pop(("old_keys", org.profile("staging").id))
+        draft._written.clear()
+        group = draft.groups()[made.id]
+        wrap = draft.add_blob(draft.keys.group(made.id).wrap(key, draft.random))
+        profile = org.profile("staging")
+        draft.put(profile.replace(grants={**profile.grants, made.id: Grant(epoch=group.epoch, wrap_sha256=wrap)}))
+
+    Colluding(org).commit(remove)
+    refused(replica, "a reader goes without a new epoch of the profile")
+
+
+def test_an_editor_who_changes_the_structure_is_noticed_also_where_an_admin_signs_it_later(org: TestOrg) -> None:
+    replica = Replica(org.operator())
+    replica.sync()
+    draft = org.draft("eve")
+    create_group(draft, "mine")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (draft_module, org_module):
+            patch.setattr(module, "check_step", lambda *_: None)
+            patch.setattr(module, "advance", lay_over)
+        patch.setattr(Draft, "_require_right", lambda _: None)
+        commit, _ = draft.finish()
+        org.server.take(commit, org.id("eve"))
+    org.commit(lambda draft: create_group(draft, "theirs"))
+    refused(replica, "signed by 'eve', breaks a rule: an author who is no admin changes more than contents")
+
+
+def test_an_illegal_state_between_two_syncs_is_noticed(org: TestOrg) -> None:
+    replica = Replica(org.operator())
+    replica.sync()
+    token_id = org.tokens["ci"].token_id
+    draft = org.draft()
+    draft.set_member(org.group("staging").id, token_id, MemberLeaf(
+        kind="token", owner=org.tokens["ci"].agent.id, seal_sha256=b"k" * 32, sealed_sha256=b"s" * 32))  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (draft_module, org_module):
+            patch.setattr(module, "check_state", lambda *_: None)
+        commit, _ = draft.finish()
+        org.server.take(commit, org.id("ada"))
+    colluding = Colluding(org)
+    colluding.commit(lambda draft: draft.set_member(org.group("staging").id, token_id, None))
+    refused(replica, "a group's members are not exactly those that it must have")
+
+
+@pytest.mark.parametrize("how", ["none of them", "the last one", "the first one", "too many announced", "too few announced"])
+def test_commits_that_do_not_lead_to_the_newest_head_are_refused(org: TestOrg, how: str) -> None:
+    replica = Replica(org.operator())
+    replica.sync()
+    more(org, "one", "two", "three")
+    seq = org.state.seq
+
+    def forge(_: str, body: bytes) -> bytes:
+        found = decode_steps(body)
+        steps = {
+            "none of them": (), "the last one": found.steps[:-1], "the first one": found.steps[1:],
+        }.get(how, found.steps)  # fmt: skip
+        announced = {"too many announced": seq + 1, "too few announced": seq - 1}.get(how, seq)
+        return found.replace(steps=steps if found.steps else (), seq=announced).encode()
+
+    org.server.forge = forge
+    if how == "the last one":
+        # What is left out at the end is asked for again, and comes then.
+        org.server.forge = lambda target, body: forge(target, body) if f"since={seq - 3}&" in target else body
+        assert replica.sync() == org.state
+        return
+    with pytest.raises(IntegrityError):
+        replica.sync()
+
+
+def test_commits_come_in_parts(org: TestOrg) -> None:
+    replica = Replica(org.operator())
+    replica.sync()
+    more(org, "one", "two", "three")
+    org.server.forge = lambda _, body: decode_steps(body).replace(steps=decode_steps(body).steps[:1]).encode()
+    org.server.targets.clear()
+    assert replica.sync() == org.state
+    assert len(org.server.targets) == 3
+    heads = [state.head.document.sha256 for state in org.server.states[-3:]]
+    assert all(map(replica.has_passed, heads))
+
+
+def test_the_newest_signers_are_those_who_may_sign_now(org: TestOrg) -> None:
+    """The commits in between are believed by their hashes; what is current needs a signer with the right."""
+    replica = Replica(org.operator())
+    replica.sync()
+    more(org, "one")
+
+    def forge(_: str, body: bytes) -> bytes:
+        found = decode_steps(body)
+        (step,) = found.steps
+        return found.replace(steps=(step.replace(structure=org.sign(org.state.structure.document, "eve")),)).encode()
+
+    org.server.forge = forge
+    with pytest.raises(IntegrityError, match="the structure is not signed by somebody who may sign it now"):
+        replica.sync()
+
+
+def test_a_commit_with_a_second_head_is_refused(org: TestOrg) -> None:
+    replica = Replica(org.operator())
+    replica.sync()
+    more(org, "one", "two")
+
+    def forge(_: str, body: bytes) -> bytes:
+        found = decode_steps(body)
+        one, two = found.steps
+        both = two.replace(heads=(*one.heads, *two.heads), payloads=(*one.payloads, *two.payloads), maps={
+            map_id: {**one.maps.get(map_id, {}), **two.maps.get(map_id, {})} for map_id in {**one.maps, **two.maps}
+        })  # fmt: skip
+        return found.replace(steps=(both,)).encode()
+
+    org.server.forge = forge
+    with pytest.raises(RuleError, match="not exactly one new head"):
+        replica.sync()

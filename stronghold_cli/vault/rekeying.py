@@ -1,0 +1,150 @@
+"""New epochs of groups and profiles: what makes a removal a removal (protocol sections 5 and 8; rules R10, R11).
+
+A group's new epoch is a new key, sealed to those who are its members in the draft. A profile's new epoch is a new key, boxed
+for every group that it is granted to; every live secret is encrypted anew under it, with the same version; the keys of older
+epochs are boxed under it, so that operators can still read the history. Whoever is no member any more holds none of the new
+keys, and nothing that is written later opens under the old ones.
+
+``rekey`` is the last step of an act: it goes by the documents as the draft leaves them. Nothing is sent here; the draft's
+commit is whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from stronghold_cli.crypto.keys import GroupKey, ProfileKey
+from stronghold_cli.protocol.documents.agent import Agent
+from stronghold_cli.protocol.documents.group import Group
+from stronghold_cli.protocol.documents.leaves import OldKeyLeaf
+from stronghold_cli.protocol.documents.profile import Grant, Profile
+from stronghold_cli.protocol.errors import IntegrityError
+from stronghold_cli.protocol.names import is_secret_name
+from stronghold_cli.protocol.record import Record
+from stronghold_cli.protocol.rules import expected_members
+from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.sealing import seal_to_member
+
+_KEY = 32
+_PROGRESS_STEP = 50
+
+
+class RenewedSecret(Record):
+    """A live secret that was encrypted anew: id, name, and the version that it keeps."""
+
+    id: bytes
+    name: str
+    version: int
+
+
+class Rekeyed(Record):
+    """What got new keys: the ids of groups, and of profiles with the live secrets of each, by name.
+
+    ``expired`` are the tokens that were past their end and so left their agents, with the agents' ids.
+    """
+
+    groups: tuple[bytes, ...]
+    profiles: Mapping[bytes, tuple[RenewedSecret, ...]]
+    expired: Mapping[bytes, bytes]
+
+
+def rekey(draft: Draft, groups: Iterable[bytes] = (), profiles: Iterable[bytes] = ()) -> Rekeyed:
+    """Raise the epochs of these groups and profiles, and of every profile that is granted to one of the groups.
+
+    Raises ``Overtaken`` where others changed the org since the draft's state was verified.
+    """
+    group_ids = tuple(sorted(set(groups)))
+    granted = {profile.id for profile in draft.profiles().values() if not profile.grants.keys().isdisjoint(group_ids)}
+    profile_ids = sorted(granted | set(profiles))
+    expired = _drop_expired_tokens(draft, set(group_ids))
+    # The keys that stand open under those that are replaced next.
+    former = {profile_id: draft.keys.profile(profile_id) for profile_id in profile_ids}
+    _renew_groups(draft, group_ids)
+    renewed = {}
+    done, total = 0, sum(len(draft.state.leaves("entries", profile_id)) for profile_id in profile_ids)
+    for profile_id in profile_ids:
+        renewed[profile_id] = _renew_profile(draft, draft.profiles()[profile_id], former[profile_id])
+        done += len(draft.state.leaves("entries", profile_id))
+        draft.progress("Encrypting", done, total)
+    return Rekeyed(groups=group_ids, profiles=renewed, expired=expired)
+
+
+def _drop_expired_tokens(draft: Draft, group_ids: set[bytes]) -> dict[bytes, bytes]:
+    """Take tokens past their end, or past their agent's, out of the agents of these groups (section 5)."""
+    expired = {}
+    for agent in draft.agents().values():
+        if group_ids.isdisjoint(agent.groups):
+            continue
+        gone = [token_id for token_id, token in agent.tokens.items() if _is_past(agent, token.not_after, draft.now)]
+        if not gone:
+            continue
+        draft.put(agent.replace(tokens={id_: token for id_, token in agent.tokens.items() if id_ not in gone}))
+        for token_id in gone:
+            expired[token_id] = agent.id
+            for group_id in agent.groups:
+                draft.set_member(group_id, token_id, None)
+    return expired
+
+
+def _is_past(agent: Agent, not_after: int | None, now: int) -> bool:
+    return any(end is not None and end <= now for end in (agent.not_after, not_after))
+
+
+def _renew_groups(draft: Draft, group_ids: tuple[bytes, ...]) -> None:
+    """New keys, sealed to everybody who is a member in the draft, and to nobody else."""
+    agents: dict[bytes, list[Agent]] = {group_id: [] for group_id in group_ids}
+    for agent in draft.agents().values():
+        for group_id in agents.keys() & set(agent.groups):
+            agents[group_id].append(agent)
+    known = draft.groups()
+    members = {group_id: expected_members(draft.org, known[group_id], agents[group_id]) for group_id in group_ids}
+    done, total = 0, sum(map(len, members.values()))
+    for group_id, leaves in members.items():
+        group: Group = known[group_id]
+        key = GroupKey(draft.random(_KEY), draft.org_id, group_id, group.epoch + 1)
+        draft.put(group.replace(epoch=key.epoch, kcv=key.kcv))
+        for member_id in draft.members(group_id).keys() - leaves.keys():
+            draft.set_member(group_id, member_id, None)
+        public_keys = draft.keys.members(group_id, {leaf.seal_sha256 for leaf in leaves.values()})
+        for member_id, leaf in leaves.items():
+            seal_to_member(draft, key, member_id, leaf, public_keys)
+            done += 1
+            if done % _PROGRESS_STEP == 0:
+                draft.progress("Sealing keys", done, total)
+        draft.keys.learn_group(key)
+
+
+def _renew_profile(draft: Draft, profile: Profile, old: ProfileKey) -> tuple[RenewedSecret, ...]:
+    """A new key for every group that reads the profile, its live secrets encrypted anew, older keys boxed under it."""
+    key = ProfileKey(draft.random(_KEY), draft.org_id, profile.id, profile.epoch + 1)
+    groups = draft.groups()
+    grants = {
+        group_id: Grant(
+            epoch=groups[group_id].epoch, wrap_sha256=draft.add_blob(draft.keys.group(group_id).wrap(key, draft.random))
+        )
+        for group_id in profile.grants
+    }
+    _keep_older_keys(draft, profile.id, old, key)
+    renewed = []
+    for secret_id, (version, ciphertext) in draft.keys.ciphertexts(profile.id).items():
+        secret = old.open_secret(secret_id, version, ciphertext)
+        if not is_secret_name(secret.name):
+            raise IntegrityError("A secret has a name that is not legal.")
+        draft.rekey_entry(profile.id, secret_id, key.seal_secret(secret_id, version, secret, draft.random), epoch=key.epoch)
+        renewed.append(RenewedSecret(id=secret_id, name=secret.name, version=version))
+    draft.touch_contents(profile.id)
+    draft.put(profile.replace(epoch=key.epoch, kcv=key.kcv, grants=grants))
+    draft.keys.learn_profile(key)
+    return tuple(sorted(renewed, key=lambda item: item.name))
+
+
+def _keep_older_keys(draft: Draft, profile_id: bytes, old: ProfileKey, key: ProfileKey) -> None:
+    """Box the keys of older epochs under the new one; where the server let a box go, no version that is kept needs it."""
+    if not draft.state.leaves("entries", profile_id):
+        return
+    older = draft.keys.older_profile_keys(profile_id)
+    for epoch in draft.state.old_keys(profile_id).keys() - older.keys():
+        draft.set_old_key(profile_id, epoch, None)
+    for former in (*older.values(), old):
+        box = draft.add_blob(key.wrap_old(former, draft.random))
+        draft.set_old_key(profile_id, former.epoch, OldKeyLeaf(kcv=former.kcv, box_sha256=box))
