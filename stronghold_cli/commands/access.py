@@ -9,7 +9,7 @@ import typer
 
 from stronghold_cli.commands.acting import open_vault
 from stronghold_cli.commands.removing import quoted
-from stronghold_cli.output import emit, emit_json, settings, table
+from stronghold_cli.output import emit_json, emit_line, settings, table
 from stronghold_cli.protocol.encoding import JsonValue
 
 if TYPE_CHECKING:
@@ -103,14 +103,14 @@ def explain(
         return
     if groups:
         through = ", ".join(map(repr, groups))
-        emit(f"{who.name!r} may read {what.name!r}: it is in the group {through}, which is granted {what.name!r}.")
+        emit_line(f"{who.name!r} may read {what.name!r}: it is in the group {through}, which is granted {what.name!r}.")
     else:
-        emit(f"{who.name!r} may not read {what.name!r}: {_why_not(state, who, what)}.")
+        emit_line(f"{who.name!r} may not read {what.name!r}: {_why_not(state, who, what)}.")
     for hindrance, remedy in zip(stopped, remedies, strict=True):
-        emit(f"At present it gets nothing: {hindrance}. To change that: {remedy}")
-    emit("To take it away:" if groups else "To let it:")
+        emit_line(f"At present it gets nothing: {hindrance}. To change that: {remedy}")
+    emit_line("To take it away:" if groups else "To let it:")
     for line in change:
-        emit(f"  {line}")
+        emit_line(f"  {line}")
 
 
 _REMEDIES = {

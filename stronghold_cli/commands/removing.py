@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from stronghold_cli.commands.progress import ProgressBar
-from stronghold_cli.output import emit, emit_json, say, settings
+from stronghold_cli.output import emit_json, emit_line, say, settings, warn
 from stronghold_cli.vault.lookup import shown_id
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ def show_exposure(before: OrgState, after: OrgState, done: Rekeyed, profiles: It
     if done.expired:
         owners = {before.agents[agent_id].name for agent_id in done.expired.values()}
         say(f"{counted(len(done.expired), 'token')} past the end went, of {named(owners)}.")
+    for secret_id, profile_id in done.unreadable.items():
+        warn(
+            f"in {before.profiles[profile_id].name!r} the secret {secret_id.hex()} could not be opened by anybody: whoever "
+            "wrote it put something else there. It was deleted."
+        )
     if settings().json:
         emit_json(
             {
@@ -67,6 +72,7 @@ def show_exposure(before: OrgState, after: OrgState, done: Rekeyed, profiles: It
                 "profiles": [shown_id("profile", id_) for id_ in done.profiles],
                 "expired_tokens": [shown_id("token", id_) for id_ in done.expired],
                 "exposed": {name: {secret.name: secret.version for secret in renewed} for name, renewed in exposed},
+                "unreadable": [id_.hex() for id_ in done.unreadable],
                 "head": after.seq,
             }
         )
@@ -79,4 +85,4 @@ def show_exposure(before: OrgState, after: OrgState, done: Rekeyed, profiles: It
         words = ", ".join(f"{secret.name} (version {secret.version})" for secret in renewed[:_SHOWN])
         more = f" and {len(renewed) - _SHOWN} more (--json lists all)" if len(renewed) > _SHOWN else ""
         if renewed:
-            emit(f"{name}: {words}{more}")
+            emit_line(f"{name}: {words}{more}")

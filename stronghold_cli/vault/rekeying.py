@@ -19,7 +19,6 @@ from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.leaves import OldKeyLeaf
 from stronghold_cli.protocol.documents.profile import Grant, Profile
 from stronghold_cli.protocol.errors import IntegrityError
-from stronghold_cli.protocol.names import is_secret_name
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.rules import expected_members
 from stronghold_cli.vault.draft import Draft
@@ -40,12 +39,17 @@ class RenewedSecret(Record):
 class Rekeyed(Record):
     """What got new keys: the ids of groups, and of profiles with the live secrets of each, by name.
 
-    ``expired`` are the tokens that were past their end and so left their agents, with the agents' ids.
+    ``expired`` are the tokens that were past their end and so left their agents, with the agents' ids. ``unreadable`` are
+    live secrets that nobody can open, with their profiles' ids: they were deleted.
     """
 
     groups: tuple[bytes, ...]
     profiles: Mapping[bytes, tuple[RenewedSecret, ...]]
     expired: Mapping[bytes, bytes]
+    unreadable: Mapping[bytes, bytes]
+
+    def __repr__(self) -> str:
+        return f"Rekeyed({len(self.groups)} groups, {len(self.profiles)} profiles)"
 
 
 def rekey(draft: Draft, groups: Iterable[bytes] = (), profiles: Iterable[bytes] = ()) -> Rekeyed:
@@ -60,13 +64,15 @@ def rekey(draft: Draft, groups: Iterable[bytes] = (), profiles: Iterable[bytes] 
     # The keys that stand open under those that are replaced next.
     former = {profile_id: draft.keys.profile(profile_id) for profile_id in profile_ids}
     _renew_groups(draft, group_ids)
-    renewed = {}
+    renewed: dict[bytes, tuple[RenewedSecret, ...]] = {}
+    unreadable: dict[bytes, bytes] = {}
     done, total = 0, sum(len(draft.state.leaves("entries", profile_id)) for profile_id in profile_ids)
     for profile_id in profile_ids:
-        renewed[profile_id] = _renew_profile(draft, draft.profiles()[profile_id], former[profile_id])
+        renewed[profile_id], garbage = _renew_profile(draft, draft.profiles()[profile_id], former[profile_id])
+        unreadable.update(dict.fromkeys(garbage, profile_id))
         done += len(draft.state.leaves("entries", profile_id))
         draft.progress("Encrypting", done, total)
-    return Rekeyed(groups=group_ids, profiles=renewed, expired=expired)
+    return Rekeyed(groups=group_ids, profiles=renewed, expired=expired, unreadable=unreadable)
 
 
 def _drop_expired_tokens(draft: Draft, group_ids: set[bytes]) -> dict[bytes, bytes]:
@@ -114,8 +120,12 @@ def _renew_groups(draft: Draft, group_ids: tuple[bytes, ...]) -> None:
         draft.keys.learn_group(key)
 
 
-def _renew_profile(draft: Draft, profile: Profile, old: ProfileKey) -> tuple[RenewedSecret, ...]:
-    """A new key for every group that reads the profile, its live secrets encrypted anew, older keys boxed under it."""
+def _renew_profile(draft: Draft, profile: Profile, old: ProfileKey) -> tuple[tuple[RenewedSecret, ...], list[bytes]]:
+    """A new key for every group that reads the profile, older keys boxed under it, its live secrets encrypted anew.
+
+    Returns those, and the ids of the ones that do not open. Each ciphertext is the one that the signed contents name, so
+    whoever wrote it put no secret there: nobody can read it, and it may not stand in the way of a removal.
+    """
     key = ProfileKey(draft.random(_KEY), draft.org_id, profile.id, profile.epoch + 1)
     groups = draft.groups()
     grants = {
@@ -125,17 +135,21 @@ def _renew_profile(draft: Draft, profile: Profile, old: ProfileKey) -> tuple[Ren
         for group_id in profile.grants
     }
     _keep_older_keys(draft, profile.id, old, key)
-    renewed = []
+    renewed, garbage = [], []
     for secret_id, (version, ciphertext) in draft.keys.ciphertexts(profile.id).items():
-        secret = old.open_secret(secret_id, version, ciphertext)
-        if not is_secret_name(secret.name):
-            raise IntegrityError("A secret has a name that is not legal.")
-        draft.rekey_entry(profile.id, secret_id, key.seal_secret(secret_id, version, secret, draft.random), epoch=key.epoch)
+        try:
+            secret = old.open_secret(secret_id, version, ciphertext)
+        except IntegrityError:
+            draft.write_entry(profile.id, secret_id, None, epoch=key.epoch)
+            garbage.append(secret_id)
+            continue
+        sealed = key.seal_secret(secret_id, version, secret, draft.random)
+        draft.rekey_entry(profile.id, secret_id, sealed, epoch=key.epoch)
         renewed.append(RenewedSecret(id=secret_id, name=secret.name, version=version))
     draft.touch_contents(profile.id)
     draft.put(profile.replace(epoch=key.epoch, kcv=key.kcv, grants=grants))
     draft.keys.learn_profile(key)
-    return tuple(sorted(renewed, key=lambda item: item.name))
+    return tuple(sorted(renewed, key=lambda item: item.name)), garbage
 
 
 def _keep_older_keys(draft: Draft, profile_id: bytes, old: ProfileKey, key: ProfileKey) -> None:

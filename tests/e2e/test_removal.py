@@ -267,7 +267,8 @@ def test_a_removal_that_is_interrupted_leaves_the_old_or_the_new_state(org: Org,
         time.sleep(delay)
         process.send_signal(how)
         process.communicate(timeout=60)
-        assert process.returncode in (0, 130, -how)  # -how: before the program could say so
+        # 1 and -how: it came before the program had begun, and Python ended by itself.
+        assert process.returncode in (0, 1, 130, -how)
         group = org.run("--json", "group", "show", "production").ok().json()
         is_new = group["agents"] == ["stays"]
         assert epochs(org) == {"group production": 1 + is_new, "profile production": 1 + is_new}

@@ -23,7 +23,10 @@ import stronghold_server
 from stronghold_cli.protocol.record import Record
 
 # What anybody may see who may see the signed documents, the log, or a request: ids, hashes, public keys, signatures.
-IDS = "agent_id author created_by group_id id identity context invite_id operator_id org_id profile_id secret_id subject token_id raw"
+IDS = """
+    agent_id author created_by group_id id identity context invite_id operator_id org_id profile_id secret_id subject
+    token_id raw
+"""
 ID_LISTS = "agents editors groups operators owner default_profile"
 HASHES = """
     anchor box_sha256 boxes ciphertext_sha256 content_sha256 head_sha256 kcv org_sha256 pin prev root seal_sha256

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from stronghold_cli.crypto.secrets import Secret
+from stronghold_cli.protocol.documents.leaves import EntryLeaf, leaf_link
 from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, Refused, StrongholdError
 from stronghold_cli.protocol.messages_past import KeptSecrets, decode_kept_secrets
+from stronghold_cli.vault import histories
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.histories import (
     SecretHistory,
@@ -269,3 +272,42 @@ def test_a_deleted_version_has_no_value_to_go_back_to(org: TestOrg) -> None:
             act(own.draft(), org.profile("production"), known(own, org), the_history(org, own), 2)
         errors.append(caught.value)
     assert "has no value" in errors[0].message
+
+
+def test_a_ciphertext_made_by_somebody_with_the_key_is_noticed(org: TestOrg) -> None:
+    """An editor and the server together: it opens, but is not the one that the history names."""
+    write(org, b"two")
+    own = vault(org)
+    secret_id, profile = known(own, org)[KEY].id, org.profile("production")
+    forged = Secret(name=KEY, value=b"forged", note=b"", author=org.id("eve"), time=1)
+    blob = own.keys.profile(profile.id).seal_secret(secret_id, 1, forged, org.random)
+
+    def lie(target: str, body: bytes) -> bytes:
+        found = decode_kept_secrets(body) if "/history?" in target else None
+        return body if found is None else swap(found, ciphertexts={**only(found).ciphertexts, 1: blob}).encode()
+
+    org.server.forge = lie
+    with pytest.raises(IntegrityError, match="is not the one"):
+        read_history(own, profile, secret_id)
+
+
+def chain_of(*versions: int) -> list[bytes]:
+    """Leaves of these versions, each naming the one before."""
+    chain: list[bytes] = []
+    for version in versions:
+        prev = leaf_link(b"s" * 16, chain[-1]) if chain else bytes(32)
+        leaf = EntryLeaf(version=version, epoch=1, ciphertext_sha256=b"c" * 32, prev=prev, oldest=1)
+        chain.append(leaf.encode())
+    return chain
+
+
+def test_a_chain_of_leaves_is_whole_and_ends_at_the_current_one() -> None:
+    chain = chain_of(1, 2, 2, 3)
+    assert list(histories._newest_leaves(b"s" * 16, chain, chain[-1], 1)) == [3, 2, 1]
+    assert list(histories._newest_leaves(b"s" * 16, chain, chain[-1], 2)) == [3, 2]
+    jump = chain_of(1, 3)
+    with pytest.raises(IntegrityError, match="A version is missing"):
+        histories._newest_leaves(b"s" * 16, jump, jump[-1], 1)
+    for other in (chain[:-1], []):
+        with pytest.raises(IntegrityError, match="does not end at its current version"):
+            histories._newest_leaves(b"s" * 16, other, chain[-1], 1)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stronghold_cli.crypto.keys import GroupKey, ProfileKey
+from stronghold_cli.crypto.secrets import Secret
 from stronghold_cli.protocol.documents.agent import Agent
 from stronghold_cli.protocol.documents.leaves import decode_member_leaf
 from stronghold_cli.protocol.documents.structure import Lockdown
@@ -360,7 +361,7 @@ def test_a_removal_by_somebody_who_is_no_admin_is_refused_as_such(org: TestOrg) 
     draft = org.draft("eve")
     remove_from_group(draft, org.group("production"), [agent(org)], [])
     with pytest.raises(Refused, match="for admins") as caught:
-        draft.finish()
+        draft.require_allowed()
     assert caught.value.code == "FORBIDDEN"
 
 
@@ -469,6 +470,43 @@ def _swap(body: bytes) -> bytes:
     found = decode_ciphertexts(body)
     (one, first), (two, second) = found.ciphertexts.items()
     return found.replace(ciphertexts={one: second, two: first}).encode()
+
+
+@pytest.mark.parametrize("what", ["noise", "another place", "nothing"])
+def test_an_entry_that_nobody_can_open_does_not_stand_in_the_way_of_a_removal(org: TestOrg, what: str) -> None:
+    """An editor, who may write the profile, put it there."""
+    profile, secret_id = org.profile("production"), b"secret of 16 b.."
+
+    def spoil(draft: Draft) -> None:
+        key = draft.keys.profile(profile.id)
+        secret = Secret(name="SPOILT", value=b"v", note=b"", author=org.id("eve"), time=NOW)
+        blob = {
+            "noise": bytes(99),
+            "another place": key.seal_secret(secret_id, 7, secret, draft.random),
+            "nothing": b"",
+        }[what]
+        draft.write_entry(profile.id, secret_id, blob, epoch=profile.epoch)
+
+    org.commit(spoil, "eve")
+    held = Held(org)
+    done = leave(org)
+    assert done.unreadable == {secret_id: profile.id}
+    entry = org.state.entries(profile.id)[secret_id]
+    assert (entry.is_live, entry.version, entry.epoch) == (False, 2, 2)
+    held.opens_nothing_of_now()
+    assert values(org) == VALUES
+
+
+def test_a_name_that_is_not_legal_does_not_stand_in_the_way_of_a_removal(org: TestOrg) -> None:
+    profile = org.profile("production")
+
+    def spoil(draft: Draft) -> None:
+        secret = Secret(name="not legal", value=b"v", note=b"", author=org.id("eve"), time=NOW)
+        blob = draft.keys.profile(profile.id).seal_secret(b"secret of 16 b..", 1, secret, draft.random)
+        draft.write_entry(profile.id, b"secret of 16 b..", blob, epoch=profile.epoch)
+
+    org.commit(spoil, "eve")
+    assert [secret.name for secret in leave(org).profiles[profile.id]] == ["API_KEY", "DATABASE_URL", "not legal"]
 
 
 def test_progress_is_told(org: TestOrg, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -290,7 +290,6 @@ class Colluding:
         with pytest.MonkeyPatch.context() as patch:
             for module in (draft_module, org_module):
                 patch.setattr(module, "check_step", lambda *_: None)
-            patch.setattr(Draft, "_require_right", lambda _: None)
             commit, _ = draft.finish()
             self.org.server.take(commit, draft.keyset.operator_id)
 
@@ -372,7 +371,6 @@ def test_an_editor_who_changes_the_structure_is_noticed_also_where_an_admin_sign
         for module in (draft_module, org_module):
             patch.setattr(module, "check_step", lambda *_: None)
             patch.setattr(module, "advance", lay_over)
-        patch.setattr(Draft, "_require_right", lambda _: None)
         commit, _ = draft.finish()
         org.server.take(commit, org.id("eve"))
     org.commit(lambda draft: create_group(draft, "theirs"))
