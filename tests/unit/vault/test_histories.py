@@ -13,6 +13,7 @@ from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, R
 from stronghold_cli.protocol.messages_past import KeptSecrets, decode_kept_secrets
 from stronghold_cli.vault import histories
 from stronghold_cli.vault.committing import Vault
+from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.histories import (
     SecretHistory,
     deletions_of,
@@ -311,3 +312,20 @@ def test_a_chain_of_leaves_is_whole_and_ends_at_the_current_one() -> None:
     for other in (chain[:-1], []):
         with pytest.raises(IntegrityError, match="does not end at its current version"):
             histories._newest_leaves(b"s" * 16, other, chain[-1], 1)
+
+
+@pytest.mark.parametrize("name", ["OTHER", "not legal"])
+def test_a_version_under_another_name_is_noticed(org: TestOrg, name: str) -> None:
+    """By an editor with a client of their own: a version must not come up under a name that the others do not have."""
+    own = vault(org)
+    profile, secret_id = org.profile("production"), the_history(org).id
+    renamed = Secret(name=name, value=b"x", note=b"", author=org.id("eve"), time=1)
+
+    def act(draft: Draft) -> None:
+        version = draft.next_version(profile.id, secret_id)
+        blob = draft.keys.profile(profile.id).seal_secret(secret_id, version, renamed, draft.random)
+        draft.write_entry(profile.id, secret_id, blob, epoch=profile.epoch)
+
+    own.commit(act)
+    with pytest.raises(IntegrityError, match="no legal name, or two"):
+        read_history(own, profile, secret_id)

@@ -176,3 +176,14 @@ def test_an_entry_under_another_number_or_left_out_is_noticed(org: TestOrg) -> N
         read_log(Vault(org.operator()), Filter(), 9)
     with pytest.raises(IntegrityError, match="another number"):
         read_entry(Vault(org.operator()), 1)
+
+
+@pytest.mark.parametrize("kept", [0, 2])
+def test_a_page_that_is_too_short_is_noticed(org: TestOrg, kept: int) -> None:
+    leaves = [leaf(org, index=number) for number in range(4)]
+    serve(org, leaves)
+    org.server.forge = lambda target, body: (
+        encode_audit(tuple(each.encode() for each in leaves[:kept]), 4) if "/audit?" in target else body
+    )
+    with pytest.raises(IntegrityError, match="does not deliver"):
+        read_log(Vault(org.operator()), Filter(), 9)

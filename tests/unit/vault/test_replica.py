@@ -386,7 +386,7 @@ def test_an_illegal_state_between_two_syncs_is_noticed(org: TestOrg) -> None:
         kind="token", owner=org.tokens["ci"].agent.id, seal_sha256=b"k" * 32, sealed_sha256=b"s" * 32))  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         for module in (draft_module, org_module):
-            patch.setattr(module, "check_state", lambda *_: None)
+            patch.setattr(module, "check_state", lambda *_, **__: None)
         commit, _ = draft.finish()
         org.server.take(commit, org.id("ada"))
     colluding = Colluding(org)
