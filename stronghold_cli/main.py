@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "agent": ("agent", "app", "Non-human actors: CI jobs, scripts, bots."),
     "access": ("access", "app", "Who reaches what, and why."),
     "token": ("token", "app", "The credentials of agents."),
+    "lockdown": ("lockdown", "app", "Stop agents at once, and wake them again."),
     "audit": ("audit", "app", "The log of everything that was asked."),
     "doctor": ("doctor", "doctor", "Check this machine, the server, and every sealed key."),
     "server": ("server", "app", "Run a server."),

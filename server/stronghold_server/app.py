@@ -36,6 +36,7 @@ from stronghold_server.housekeeping import Housekeeping
 from stronghold_server.ledger import Entries
 from stronghold_server.openapi import describe
 from stronghold_server.pages import serve_asset, serve_page
+from stronghold_server.past import plan_history, plan_past
 from stronghold_server.pulls import Pulls
 from stronghold_server.query import Query
 from stronghold_server.reads import (
@@ -114,6 +115,8 @@ class _Server:
             "keys": _verb("keys", "o", plan_keys),
             "sealing-keys": _verb("sealing-keys", "o", plan_sealing_keys),
             "contents": _verb("contents", "o", plan_contents),
+            "history": _verb("history", "o", plan_history),
+            "past": _verb("past", "o", plan_past),
             "old-keys": _verb("old-keys", "o", plan_old_keys),
             "tokens": _verb("tokens", "o", plan_tokens),
             "audit": _verb("audit", "o", plan_audit),

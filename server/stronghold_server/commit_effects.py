@@ -130,7 +130,8 @@ def _write_tokens(writer: Writer, approved: Approved, now: int) -> None:
     if before is None:
         return
     for agent in before.agents.values():
-        for token_id in agent.tokens.keys() - current.keys():
+        # Not by `agent.tokens.keys() - current.keys()`, which walks through all tokens of the org for each agent.
+        for token_id in [id_ for id_ in agent.tokens if id_ not in current]:
             ends = (agent.not_after, agent.tokens[token_id].not_after)
             end: TokenEnd = "expired" if any(time is not None and time <= now for time in ends) else "revoked"
             writer.delete_share(org_id, token_id)

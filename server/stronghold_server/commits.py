@@ -115,7 +115,7 @@ def check_commit(before: OrgState, commit: Commit, author: bytes, now: int) -> O
     """The state after the commit, with everything checked that the documents themselves say; raises ``CommitRefused``."""
     try:
         after = advance(before, commit.changes)
-        check_state(after)
+        check_state(after, known=before)
         check_step(before, after, commit.changes, author)
     except (IntegrityError, ClientTooOld) as error:
         raise CommitRefused(error.message) from error

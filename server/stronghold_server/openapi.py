@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Final
 
+from stronghold_cli.protocol.documents.base import MAX_SEQ
 from stronghold_cli.protocol.encoding import MAX_INTEGER, JsonValue, encode_json
 from stronghold_server.refusals import GUARD_STATUSES, STATUSES
 from stronghold_server.routes import ROUTES, Parameter, Route
@@ -66,6 +67,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Anything": {"type": "object"},
     "Bytes": _BASE64,
     "Count": {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER},
+    "Version": {"type": "integer", "minimum": 1, "maximum": MAX_SEQ},
     "Id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "Hash": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     "Name": {"type": "string", "minLength": 1, "maxLength": 100},
@@ -128,6 +130,16 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "SealingKeys": _object({"keys": _list(_ref("Bytes"))}),
     "OldKeys": _object({"boxes": _list(_ref("Bytes"))}),
     "Ciphertexts": _object({"ciphertexts": _by_id(_ref("Bytes")), "receipt": _RECEIPT}),
+    "KeptSecrets": _object(
+        {
+            "secrets": _by_id(
+                _object({"leaves": _list(_ref("Bytes")), "ciphertexts": _list(_tuple(_ref("Version"), _ref("Bytes")))})
+            ),
+            "boxes": _list(_ref("Bytes")),
+            "receipt": _RECEIPT,
+        }
+    ),
+    "Past": _object({"steps": _list(_ref("Changes"))}),
     "TokenUses": _object(
         {"tokens": _by_id(_object({"last_used": _optional("Count"), "uses": _ref("Count")}))},
     ),

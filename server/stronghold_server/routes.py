@@ -125,6 +125,19 @@ ROUTES: Final = (
         "old-keys", f"{ORG}/profiles/{{profile}}/old-keys", "o", "OldKeys",
         "The boxed keys of a profile's older epochs, which open its history", roles=("admin", "editor", "reader"),
     ),
+    _route(
+        "history", f"{ORG}/profiles/{{profile}}/history", "o", "KeptSecrets", "The kept versions of a profile's secrets",
+        roles=("admin", "editor", "reader"),
+        parameters=(_parameter("secret", "Id", "Of which secret; without it, the last versions of all deleted ones"),),
+    ),
+    _route(
+        "past", f"{ORG}/past", "o", "Past", "What commits replaced, the newest first: the way back from a head",
+        roles=("admin", "editor", "reader", "auditor"),
+        parameters=(
+            _parameter("before", "Count", "seq of the head from which the way leads back; the current one unless told"),
+            _parameter("limit", "Count", "At most this many commits (100 unless told, 500 at most)"),
+        ),
+    ),
     _route("tokens", f"{ORG}/tokens", "o", "TokenUses", "When each token was last used", roles=("admin", "auditor")),
     _route(
         "audit", f"{ORG}/audit", "o", "AuditPage", "A page of the audit log", roles=("admin", "auditor"),

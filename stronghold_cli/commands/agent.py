@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from stronghold_cli.commands.acting import current_account, open_vault
+from stronghold_cli.commands.agent_exposure import agent_exposure
 from stronghold_cli.commands.agent_removal import agent_compromised, delete_agent
 from stronghold_cli.commands.minting import ServerOption, TokenFileTarget, prepare_token_file, show_token, token_address
 from stronghold_cli.commands.times import expiry
@@ -311,6 +312,7 @@ def _tell_lockdowns(vault: Vault, agent: Agent) -> None:
 
 
 app.command("compromised")(agent_compromised)
+app.command("exposure")(agent_exposure)
 app.command("delete")(delete_agent)
 
 

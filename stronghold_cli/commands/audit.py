@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stronghold_cli.commands.acting import open_vault
-from stronghold_cli.output import ago, emit_json, settings, table, when
+from stronghold_cli.commands.progress import ProgressBar
+from stronghold_cli.commands.times import past_moment
+from stronghold_cli.output import ago, emit_json, emit_line, say, settings, table, when
 from stronghold_cli.protocol.encoding import JsonValue
 
 if TYPE_CHECKING:
-    from stronghold_cli.protocol.audit import AuditLeaf
-    from stronghold_cli.protocol.state import OrgState
-    from stronghold_cli.vault.committing import Vault
+    from stronghold_cli.vault.differences import Act, Subject
+    from stronghold_cli.vault.log import Entry
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
-_PAGE = 500
+_SHOWN_ACTS = 3
+_SHOWN_DETAILS = 3
 
 
 @app.callback()
@@ -29,80 +31,150 @@ def _group() -> None:
 @app.command("list")
 def list_entries(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many of the newest entries.")] = 50,
+    agent: Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="What it asked for, and acts on it.")] = None,
+    token: Annotated[str | None, typer.Option("--token", metavar="TOKEN", help="A token's id, name, or end.")] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", "-p", metavar="PROFILE", help="Reads of it, and acts on it.")
+    ] = None,
+    action: Annotated[
+        str | None, typer.Option("--action", metavar="ACTION", help="What was asked for or done, e.g. pull, token-mint.")
+    ] = None,
+    outcome: Annotated[
+        str | None, typer.Option("--outcome", metavar="OUTCOME", help="ok, refused, error, or a code.")
+    ] = None,
+    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="From then on: 24h, 7d, a date, UTC.")] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Until then: 24h, 7d, a date, UTC.")] = None,
 ) -> None:
-    """List the newest entries of the log, oldest first.
+    """List the newest entries of the log that match, oldest first: reads, and what each commit changed.
 
-    Example: stronghold audit list --limit 20
+    Names are those of the time; agents and profiles are found by their former names too, also after they were deleted.
+
+    Example: stronghold audit list --agent "CI/CD Pipeline" --since 7d
     """
-    vault = open_vault()
-    leaves = _newest(vault, limit)
-    if settings().json:
-        emit_json([_value(leaf, vault.state) for leaf in leaves])
-        return
+    from stronghold_cli.vault.log import Filter, read_log, require_filter
+
     now = int(time.time())
+    wanted = require_filter(
+        Filter(
+            agent=agent,
+            token=token,
+            profile=profile,
+            action=action,
+            outcome=outcome,
+            since=past_moment(since, "--since", now),
+            until=past_moment(until, "--until", now),
+        )
+    )
+    vault = open_vault()
+    with ProgressBar() as bar:
+        vault.progress = bar
+        entries = read_log(vault, wanted, limit)
+    if settings().json:
+        emit_json([_value(entry) for entry in entries])
+        return
     rows = [
         (
-            leaf.index,
-            when(leaf.server_time),
-            ago(leaf.server_time, now),
-            _who(leaf, vault.state),
-            leaf.kind,
-            _what(leaf, vault.state),
-            leaf.outcome + (f" {leaf.code}" if leaf.code else ""),
+            entry.leaf.index,
+            when(entry.leaf.server_time),
+            ago(entry.leaf.server_time, now),
+            _who(entry),
+            entry.leaf.kind,
+            _what(entry),
+            _outcome(entry),
         )
-        for leaf in leaves
+        for entry in entries
     ]
     table(rows, ("entry", "time", "", "who", "asked for", "what", "outcome"))
 
 
-def _newest(vault: Vault, limit: int) -> list[AuditLeaf]:
-    from stronghold_cli.protocol.audit import decode_leaf
-    from stronghold_cli.protocol.messages import decode_audit
+@app.command()
+def show(number: Annotated[int, typer.Argument(metavar="ENTRY", min=0, help="The entry's number.")]) -> None:
+    """Show one entry of the log: who asked, and everything that a commit changed.
 
-    _, size = decode_audit(vault.operator.get("/audit?after=0&limit=1"))
-    start = max(0, size - limit)
-    found: list[AuditLeaf] = []
-    while start < size:
-        leaves, _ = decode_audit(vault.operator.get(f"/audit?after={start}&limit={min(_PAGE, size - start)}"))
-        if not leaves:
-            break
-        found += [decode_leaf(leaf) for leaf in leaves]
-        start += len(leaves)
-    return found
+    Example: stronghold audit show 42
+    """
+    from stronghold_cli.vault.log import read_entry
 
-
-def _who(leaf: AuditLeaf, state: OrgState) -> str:
-    """The name of whoever's key signed, from verified documents; the id where it stands in none any more."""
-    raw = leaf.key_id.raw
-    if leaf.key_id.kind in {"o", "l"} and raw in state.org.document.operators:
-        return state.org.document.operators[raw].name
-    for agent in state.agents.values():
-        if leaf.key_id.kind == "t" and raw in agent.tokens:
-            return f"{agent.name} / {agent.tokens[raw].name}"
-    return {"t": "tk_", "o": "op_", "l": "op_"}.get(leaf.key_id.kind, "") + raw.hex()
-
-
-def _what(leaf: AuditLeaf, state: OrgState) -> str:
-    document = leaf.document
-    if document is None:
-        return ""
-    if document.kind == "contents" and document.id in state.profiles:
-        return f"{state.profiles[document.id].name} version {document.version}"
-    return f"{document.kind} {document.version}"
+    vault = open_vault()
+    with ProgressBar() as bar:
+        vault.progress = bar
+        entry = read_entry(vault, number)
+    if settings().json:
+        emit_json(_value(entry))
+        return
+    emit_line(f"entry {number}  {when(entry.leaf.server_time)}  {entry.leaf.kind}  {_outcome(entry)}")
+    emit_line(f"  asked by: {_who(entry)} ({entry.leaf.key_id.text})")
+    if not entry.acts and (what := _what(entry)):
+        emit_line(f"  what: {what}")
+    for act in entry.acts:
+        emit_line(f"  {act.action} {act.subject.name}")
+        for detail in act.details:
+            emit_line(f"    {detail}")
+    emit_line(f"  head {entry.leaf.head_seq}, correlation id {entry.leaf.correlation_id.hex()}")
+    if entry.had_ended:
+        say("The token had ended before: by the holder of an ended key.")
 
 
-def _value(leaf: AuditLeaf, state: OrgState) -> dict[str, JsonValue]:
-    document = leaf.document
+def _who(entry: Entry) -> str:
+    """The name of whoever's key signed, from verified documents; the id where it stands in none."""
+    if entry.operator is not None:
+        return entry.operator.name
+    if entry.agent is not None and entry.token is not None:
+        name = f"{entry.agent.name} / {entry.token.name.removeprefix(entry.agent.name + '/')}"
+        return f"{name} (ended)" if entry.had_ended else name
+    key = entry.leaf.key_id
+    return {"t": "tk_", "o": "op_", "l": "op_"}.get(key.kind, "") + key.raw.hex()
+
+
+def _what(entry: Entry) -> str:
+    if entry.acts:
+        shown = "; ".join(_act(act) for act in entry.acts[:_SHOWN_ACTS])
+        more = len(entry.acts) - _SHOWN_ACTS
+        return f"{shown}; and {more} more" if more > 0 else shown
+    if entry.profile is not None:
+        return entry.profile.name if entry.version is None else f"{entry.profile.name} version {entry.version}"
+    document = entry.leaf.document
+    return "" if document is None else f"{document.kind} {document.version}"
+
+
+def _act(act: Act) -> str:
+    details = ", ".join(act.details[:_SHOWN_DETAILS])
+    more = f" and {len(act.details) - _SHOWN_DETAILS} more" if len(act.details) > _SHOWN_DETAILS else ""
+    return f"{act.action} {act.subject.name}" + (f" ({details}{more})" if details else "")
+
+
+def _outcome(entry: Entry) -> str:
+    return entry.leaf.outcome + (f" {entry.leaf.code}" if entry.leaf.code else "")
+
+
+def _value(entry: Entry) -> dict[str, JsonValue]:
+    leaf, document = entry.leaf, entry.leaf.document
+    acts: list[JsonValue] = [
+        {"action": act.action, **_subject(act.subject), "details": list(act.details)} for act in entry.acts
+    ]
     return {
         "entry": leaf.index,
         "time": when(leaf.server_time),
-        "who": _who(leaf, state),
+        "who": _who(entry),
         "key": leaf.key_id.text,
+        "agent": None if entry.agent is None else entry.agent.name,
+        "token": None if entry.token is None else _subject(entry.token)["id"],
+        "ended": entry.had_ended,
         "kind": leaf.kind,
-        "what": _what(leaf, state),
+        "what": _what(entry),
+        "profile": None if entry.profile is None else entry.profile.name,
+        "version": entry.version,
+        "acts": acts,
         "document": None if document is None else document.id.hex(),
         "outcome": leaf.outcome,
         "code": leaf.code,
         "head": leaf.head_seq,
         "correlation_id": leaf.correlation_id.hex(),
     }
+
+
+def _subject(subject: Subject) -> dict[str, JsonValue]:
+    from stronghold_cli.protocol.names import ID_PREFIXES
+
+    shown = subject.name if subject.kind == "lockdown" else f"{ID_PREFIXES.get(subject.kind, '')}{subject.id.hex()}"
+    return {"kind": subject.kind, "id": shown, "name": subject.name}

@@ -1,4 +1,4 @@
-"""``secret``: set, get, list and delete single secrets of a profile."""
+"""``secret``: set, get, list and delete single secrets of a profile; their older versions are in ``secret_past``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from stronghold_cli.commands import secret_past
 from stronghold_cli.commands.acting import open_vault, profile_choice
 from stronghold_cli.commands.reading import mask, operator_profile, read_profile
 from stronghold_cli.commands.typed import ProfileOption, TokenFileOption, TokenOption, YesOption
@@ -159,6 +160,12 @@ def delete(
         )
     )
     say(f"Deleted {', '.join(names)} from {found.name!r}.")
+
+
+app.command()(secret_past.history)
+app.command()(secret_past.rollback)
+app.command()(secret_past.restore)
+app.command()(secret_past.purge)
 
 
 def _value(name: str, value: str | None, file: str | None, exact: bool) -> bytes:

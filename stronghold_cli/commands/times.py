@@ -40,6 +40,15 @@ def expiry(expires_in: str | None, expires_at: str | None, now: int, prefix: str
     return moment
 
 
+def past_moment(text: str | None, option: str, now: int) -> int | None:
+    """Unix seconds of a date, or of a duration before ``now``; ``None`` where nothing was given."""
+    if text is None:
+        return None
+    if _DURATION.fullmatch(text.strip()):
+        return now - duration(text, option)
+    return _moment(text, option)
+
+
 def _moment(text: str, option: str) -> int:
     """Unix seconds of an ISO 8601 date or time; without a zone it is UTC."""
     from datetime import UTC, datetime

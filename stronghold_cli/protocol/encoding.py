@@ -154,13 +154,7 @@ def decode_json(data: bytes, limit: int, max_values: int = MAX_VALUES) -> Any:
     if data.count(b",") + data.count(b"[") + data.count(b"{") > max_values:
         raise MalformedError("a document holds too many values")
     try:
-        value = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_unique_members,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
-            parse_int=_bounded_integer,
-        )
+        value = _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise MalformedError("a document is not strict JSON") from error
     _check_tree(value, 1, b"\\u" in data)
@@ -186,18 +180,27 @@ def _bounded_integer(text: str) -> int:
 
 def _check_tree(value: Any, depth: int, escapes: bool) -> None:
     """Refuse depth over 8 and, where the text held escapes, lone surrogates (plain UTF-8 cannot hold them)."""
-    if isinstance(value, str):
-        if escapes and not _is_encodable(value):
-            raise MalformedError("a text holds half of a surrogate pair")
-    elif isinstance(value, (dict, list)):
+    if isinstance(value, (dict, list)):
         if depth > MAX_DEPTH:
             raise MalformedError("a document is nested too deeply")
-        if isinstance(value, dict):
+        if escapes and isinstance(value, dict):
             for name in value:
                 _check_tree(name, depth, escapes)
-            value = list(value.values())
-        for item in value:
-            _check_tree(item, depth + 1, escapes)
+        # Most values are texts without escapes: of these there is nothing to look at.
+        for item in value.values() if isinstance(value, dict) else value:
+            if escapes or isinstance(item, (dict, list)):
+                _check_tree(item, depth + 1, escapes)
+    elif escapes and isinstance(value, str) and not _is_encodable(value):
+        raise MalformedError("a text holds half of a surrogate pair")
+
+
+# One for all: making one for each text costs as much as reading a small one.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique_members,
+    parse_float=_refuse_number,
+    parse_constant=_refuse_number,
+    parse_int=_bounded_integer,
+)
 
 
 def _is_encodable(text: str) -> bool:

@@ -11,6 +11,9 @@ import re
 from stronghold_cli.protocol.errors import UsageError
 
 ID_PREFIXES = {"agent": "ag_", "profile": "pr_", "group": "gr_", "operator": "op_", "token": "tk_"}
+# Shown before ids of what has no name of its own, so that no name has to keep clear of it.
+LOCKDOWN_PREFIX = "ld_"
+SECRET_PREFIX = "se_"  # noqa: S105  (it begins an id)
 MAX_NAME = 100
 MAX_SECRET_NAME = 255
 MAX_VALUE = 1 << 20

@@ -31,10 +31,10 @@ def check_state(state: OrgState, *, known: OrgState | None = None) -> None:
 
 
 def _has_same_structure(state: OrgState, known: OrgState) -> bool:
-    """Whether nothing changed but contents: the structure proves all other documents and their maps."""
+    """Whether nothing changed but contents and lockdowns: the root of the documents proves them and their maps."""
     return (
         state.org.document.sha256 == known.org.document.sha256
-        and state.structure.document.sha256 == known.structure.document.sha256
+        and state.structure.document.documents == known.structure.document.documents
     )
 
 

@@ -56,6 +56,7 @@ def _check_documents(before: OrgState, after: OrgState, author: bytes) -> None:
     for kind in ("agent", "group", "profile"):
         _check_versions(before, after, kind)
     _check_tokens(before, after, author)
+    _check_lockdowns(before, after)
     _check_group_epochs(before, after)
     _check_profile_epochs(before, after)
     for profile_id in after.profiles:
@@ -183,6 +184,18 @@ def _check_tokens(before: OrgState, after: OrgState, author: bytes) -> None:
                 created_by=previous.created_by,
             ):
                 raise RuleError("what never changes in a token changes", evidence=evidence)
+
+
+def _check_lockdowns(before: OrgState, after: OrgState) -> None:
+    """A lockdown comes and goes, and never changes; a new one names agents and groups that exist, so that it stops them."""
+    known = {lockdown.id: lockdown for lockdown in before.structure.document.lockdowns}
+    for lockdown in after.structure.document.lockdowns:
+        evidence = {"lockdown": lockdown.id.hex()}
+        if lockdown.id in known:
+            if lockdown != known[lockdown.id]:
+                raise RuleError("a lockdown changes", evidence=evidence)
+        elif not (after.agents.keys() >= set(lockdown.agents) and after.groups.keys() >= set(lockdown.groups)):
+            raise RuleError("a new lockdown names an agent or group that does not exist", evidence=evidence)
 
 
 def _check_group_epochs(before: OrgState, after: OrgState) -> None:

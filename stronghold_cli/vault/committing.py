@@ -38,9 +38,7 @@ class Vault:
         """Carry out ``act`` as one commit and return what it returned; an act that changes nothing sends nothing."""
         sent: list[tuple[bytes, T]] = []
         for _ in range(_ATTEMPTS):
-            draft = Draft(
-                self.state, self.operator.keyset, self.keys, self.operator.now, self.operator.random, self.progress
-            )
+            draft = self.draft()
             try:
                 result = act(draft)
             except (Overtaken, Refused) as error:
@@ -60,6 +58,10 @@ class Vault:
                 if self.replica.has_passed(head_sha256):
                     return earlier
         raise Conflict("Others changed the org at every attempt, so nothing was changed.", hint="Run the command again.")
+
+    def draft(self) -> Draft:
+        """An empty draft over the newest state; one that is never sent shows what an act would do."""
+        return Draft(self.state, self.operator.keyset, self.keys, self.operator.now, self.operator.random, self.progress)
 
     def refresh(self) -> bool:
         """Bring the state up to date; whether somebody had changed it."""

@@ -60,6 +60,7 @@ class Draft:
         self.random = random
         self.progress = progress
         self.seq = state.seq + 1
+        self.lockdowns = state.structure.document.lockdowns
         self._documents: dict[tuple[str, bytes], Agent | Group | Profile | None] = {}
         self._maps: dict[MapId, dict[bytes, bytes | None]] = {}
         self._written: set[bytes] = set()
@@ -79,7 +80,8 @@ class Draft:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was changed."""
-        return not (self._documents or self._maps or self._written)
+        known = self.state.structure.document.lockdowns
+        return not (self._documents or self._maps or self._written) and self.lockdowns == known
 
     def new_id(self) -> bytes:
         """A fresh 16-byte id."""
@@ -132,6 +134,13 @@ class Draft:
         self._maps.setdefault(("entries", profile_id), {})[secret_id] = leaf.encode()
         self._written.add(profile_id)
 
+    def raise_oldest(self, profile_id: bytes, secret_id: bytes, oldest: int) -> None:
+        """Purge: give up the versions of a secret below ``oldest``, which is at most its current one."""
+        raw = self.state.leaves("entries", profile_id)[secret_id]
+        leaf = decode_entry_leaf(raw).replace(oldest=oldest, prev=leaf_link(secret_id, raw))
+        self._maps.setdefault(("entries", profile_id), {})[secret_id] = leaf.encode()
+        self._written.add(profile_id)
+
     def rekey_entry(self, profile_id: bytes, secret_id: bytes, ciphertext: bytes, *, epoch: int) -> None:
         """Give a live entry the same version under a new epoch."""
         raw = self.state.leaves("entries", profile_id)[secret_id]
@@ -179,7 +188,7 @@ class Draft:
         role = self.state.org.document.role_of(author)
         if role == "admin":
             return
-        if role != "editor" or self._documents:
+        if role != "editor" or self._documents or self.lockdowns != self.state.structure.document.lockdowns:
             may = "secrets of its profiles" if role == "editor" else "nothing"
             raise Refused(
                 "FORBIDDEN", f"Your role ({role or 'none'}) may change {may}; this is for admins.", hint="Ask an admin."
@@ -208,7 +217,7 @@ class Draft:
             maps=self._maps,
         )
         after = advance(self.state, changes)
-        check_state(after)
+        check_state(after, known=self.state)
         check_step(self.state, after, changes, self.keyset.operator_id)
         return Commit(changes=changes, blobs=tuple(self._blobs.values()), shares=self._shares), after
 
@@ -252,15 +261,15 @@ class Draft:
         return finished
 
     def _finish_structure(self) -> Envelope | None:
-        if DOCUMENTS not in self._maps:
-            return None
         known = self.state.structure.document
+        if DOCUMENTS not in self._maps and self.lockdowns == known.lockdowns:
+            return None
         structure = Structure(
             org_id=self.org_id,
             seq=self.seq,
             prev=known.sha256,
-            documents=map_root(self._leaves_after(DOCUMENTS)),
-            lockdowns=known.lockdowns,
+            documents=map_root(self._leaves_after(DOCUMENTS)) if DOCUMENTS in self._maps else known.documents,
+            lockdowns=self.lockdowns,
             created=self.now,
             **NO_EXTENSIONS,
         )

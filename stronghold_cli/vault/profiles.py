@@ -199,6 +199,16 @@ def delete_secrets(draft: Draft, profile: Profile, known: Mapping[str, StoredSec
         draft.write_entry(profile.id, known[name].id, None, epoch=profile.epoch)
 
 
+def put_secret(draft: Draft, profile: Profile, known: Mapping[str, StoredSecret], secret_id: bytes, secret: Secret) -> None:
+    """Write a deleted secret again under its own id, as the next version; ``known`` are the live ones beside it."""
+    difference = Difference(added=(secret.name,), changed=(), unchanged=(), removed=())
+    _check_limits(profile, known, difference, {secret.name: secret.value}, {secret.name: secret.note})
+    again = secret.replace(author=draft.keyset.operator_id, time=draft.now)
+    version = draft.next_version(profile.id, secret_id)
+    ciphertext = draft.keys.profile(profile.id).seal_secret(secret_id, version, again, draft.random)
+    draft.write_entry(profile.id, secret_id, ciphertext, epoch=profile.epoch)
+
+
 def _require_free_group(draft: Draft, name: str) -> None:
     """A group of the profile's name that is there already may hold agents who were never meant to read this profile."""
     if any(caseless(group.name) == caseless(name) for group in draft.groups().values()):

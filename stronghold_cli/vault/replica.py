@@ -45,12 +45,14 @@ class Replica:
         self._marks: MarkFile = operator_mark(operator.org_id)
         self._path = _path(operator.org_id)
         self._state: OrgState | None = None
+        self._kept: Envelope | None = None  # the head of the state in the file
         self._passed: frozenset[bytes] = frozenset()
 
     def sync(self) -> OrgState:
         """Fetch and verify what changed, keep it, and return the newest state; raises ``IntegrityError``."""
         mark = self._marks.load()
         known = self._state or _load(self._path, mark)
+        self._kept = None if known is None else known.head.envelope
         if known is None:
             state = self._fetch_all(mark)
             passed = frozenset((state.head.document.sha256,))
@@ -73,8 +75,9 @@ class Replica:
         if self._state is state:
             return
         self._marks.save(_mark_of(state), required=True)
-        if self._state is None or self._state.head.envelope != state.head.envelope:
+        if self._kept != state.head.envelope:
             write_private(self._path, encode_sync(_everything(state)))
+            self._kept = state.head.envelope
         self._state = state
 
     def mark(self) -> Mark | None:

@@ -34,6 +34,10 @@ OPERATOR_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("secret", "get", "NAME", "--profile", "production"),
     ("secret", "list", "--profile", "production"),
     ("secret", "delete", "NAME", "--profile", "production", "--yes"),
+    ("secret", "history", "NAME", "--profile", "production"),
+    ("secret", "rollback", "NAME", "--profile", "production", "--yes"),
+    ("secret", "restore", "NAME", "--profile", "production", "--yes"),
+    ("secret", "purge", "NAME", "--profile", "production", "--yes"),
     ("env", "push", "values.env", "--profile", "production", "--yes"),
     ("env", "pull", "--profile", "production"),
     ("env", "run", "--profile", "production", "--", "true"),
@@ -66,7 +70,12 @@ OPERATOR_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("agent", "pause", "ci"),
     ("agent", "deactivate", "ci"),
     ("agent", "activate", "ci"),
+    ("lockdown", "--all", "--reason", "a test"),
+    ("lockdown", "list"),
+    ("lockdown", "lift", "ld_000000"),
     ("audit", "list"),
+    ("audit", "show", "1"),
+    ("agent", "exposure", "ci"),
 )
 
 _MASK = re.compile(rb"::add-mask::([^\n]*)\n")

@@ -45,6 +45,7 @@ from stronghold_cli.protocol.messages import (
     encode_sealing_keys,
     encode_sync,
 )
+from stronghold_cli.protocol.messages_past import KeptSecret, KeptSecrets, encode_past
 from stronghold_cli.protocol.messages_pull import Entry, OwnContents, Proven, PullAnswer, SelfAnswer
 from stronghold_cli.protocol.requests import KeyId
 from stronghold_cli.protocol.rules import check_state
@@ -166,10 +167,11 @@ class MemoryServer:
         if name in ("sync", "steps"):
             since = int(query["since"])
             return self.steps(since).encode() if name == "steps" else encode_sync(self.sync(since, int(query["org_seq"])))
-        if name == "keys":
-            return self._keys(key_id.raw).encode()
-        if name == "sealing-keys":
-            return encode_sealing_keys(blob for blob in self.blobs.values() if len(blob) == 1216)
+        if name in ("keys", "sealing-keys"):
+            public = (blob for blob in self.blobs.values() if len(blob) == 1216)
+            return self._keys(key_id.raw).encode() if name == "keys" else encode_sealing_keys(public)
+        if name in ("history", "past"):
+            return self._past_answer(name, path, query)
         if name in ("contents", "old-keys"):
             return self._of_profile(name, bytes.fromhex(path.split("/")[-2]))
         if name == "pull":
@@ -178,6 +180,32 @@ class MemoryServer:
                 (None, None), (p.name, None), (None, p.id.hex())})  # fmt: skip
             return self.pull_answer(key_id.raw, profile, bytes.fromhex(query["org"])).encode()
         return self.self_answer(key_id.raw, bytes.fromhex(query["org"])).encode()
+
+    def _past_answer(self, name: str, path: str, query: Mapping[str, str]) -> bytes:
+        if name == "past":
+            return encode_past(self.way_back(int(query["before"]), int(query["limit"])))
+        return self._history(bytes.fromhex(path.split("/")[-2]), query.get("secret")).encode()
+
+    def way_back(self, seq: int, limit: int) -> list[Changes]:
+        """What commits replaced, from head ``seq`` back."""
+        states = {state.seq: state for state in self.states}
+        return [replaced(states[each - 1], states[each]) for each in range(seq, max(seq - limit, 1), -1)]
+
+    def _history(self, profile_id: bytes, secret: str | None) -> KeptSecrets:
+        entries = self.state.entries(profile_id)
+        wanted = [bytes.fromhex(secret)] if secret else [key for key, entry in entries.items() if not entry.is_live]
+        found, epochs = {}, set()
+        for key in wanted:
+            values = dict.fromkeys(value for state in self.states if (value := state.leaves("entries", profile_id).get(key)))
+            versions = {leaf.version: leaf for leaf in map(decode_entry_leaf, values)}
+            kept = [leaf for leaf in versions.values() if leaf.is_live and leaf.version >= entries[key].oldest]
+            kept = kept if secret else kept[-1:]
+            epochs |= {leaf.epoch for leaf in kept}
+            ciphertexts = {leaf.version: self.blobs[leaf.ciphertext_sha256] for leaf in kept}
+            if secret or kept:
+                found[key] = KeptSecret(leaves=tuple(values), ciphertexts=ciphertexts)
+        boxes = {epoch: self.blobs[leaf.box_sha256] for epoch, leaf in self.state.old_keys(profile_id).items()}
+        return KeptSecrets(secrets=found, boxes=tuple(box for epoch, box in boxes.items() if epoch in epochs))
 
     def _of_profile(self, name: str, profile_id: bytes) -> bytes:
         if name == "old-keys":
@@ -433,6 +461,19 @@ def difference(before: OrgState | None, after: OrgState) -> Changes:
         contents=tuple(envelope for envelope in contents if envelope not in known),
         payloads=tuple(payloads[sha256] for sha256 in named),
         maps=maps,
+    )
+
+
+def replaced(before: OrgState, after: OrgState) -> Changes:
+    """What the commit between two states replaced: what leads back from the later to the former."""
+    back = difference(after, before)
+    gone = {map_id: dict.fromkeys(leaves) for map_id, leaves in after.maps.items() if map_id not in before.maps}
+    same = before.structure.document.sha256 == after.structure.document.sha256
+    return back.replace(
+        org=() if before.org.document.sha256 == after.org.document.sha256 else (before.org.envelope,),
+        heads=(before.head.envelope,),
+        structure=None if same else before.structure.envelope,
+        maps={**gone, **back.maps},
     )
 
 

@@ -180,6 +180,9 @@ class Reader(Protocol):
     def document_by_hash(self, org_id: bytes, kind: SignedKind, sha256: bytes) -> SignedRow | None:
         """The document with that payload hash, current or not."""
 
+    def documents_ended(self, org_id: bytes, seq: int) -> list[tuple[SignedKind, SignedRow]]:
+        """The documents that stood until the commit of head ``seq`` replaced or ended them."""
+
     def payload(self, org_id: bytes, sha256: bytes) -> bytes | None:
         """The payload of an agent, group, profile or invite document."""
 
@@ -196,6 +199,12 @@ class Reader(Protocol):
 
     def leaf_changes(self, org_id: bytes, map_key: bytes, since: int) -> dict[bytes, bytes | None]:
         """What a party that knows the map as of head ``since`` lacks: key to value, or to None for a leaf that went."""
+
+    def leaf_values(self, org_id: bytes, map_key: bytes, key: bytes) -> list[bytes]:
+        """Every value that a leaf ever had, the oldest first."""
+
+    def leaves_replaced(self, org_id: bytes, seq: int) -> list[tuple[bytes, bytes, bytes | None]]:
+        """The leaves that the commit of head ``seq`` changed: (map_key, key, former value, None for a new one)."""
 
     def leaf_steps(self, org_id: bytes, map_key: bytes, since: int, until: int) -> list[tuple[int, bytes, bytes | None]]:
         """What each commit after head ``since``, up to head ``until``, did to a map: (seq, key, value or None), by seq."""

@@ -25,12 +25,18 @@ CURRENT_DOCUMENTS: Final = (
 )
 DOCUMENT_CHAIN: Final = f"{_SIGNED} WHERE org_id = ? AND kind = ? AND subject = ? AND seq > ? ORDER BY seq LIMIT ?"
 DOCUMENT_BY_HASH: Final = f"{_SIGNED} WHERE org_id = ? AND kind = ? AND sha256 = ?"
+DOCUMENTS_ENDED: Final = (
+    "SELECT kind, subject, seq, version, sha256, envelope, signed_seq FROM signed_documents WHERE org_id = ? AND to_seq = ?"
+)
 PAYLOAD: Final = "SELECT payload FROM payloads WHERE org_id = ? AND sha256 = ?"
 
 LEAF: Final = "SELECT value FROM leaves WHERE org_id = ? AND map = ? AND key = ? AND to_seq IS NULL"
 LEAVES: Final = "SELECT key, value FROM leaves WHERE org_id = ? AND map = ? AND to_seq IS NULL ORDER BY key"
 LEAVES_SET_SINCE: Final = "SELECT key, value FROM leaves WHERE org_id = ? AND map = ? AND from_seq > ? AND to_seq IS NULL"
 LEAVES_GONE_SINCE: Final = "SELECT key FROM leaves WHERE org_id = ? AND map = ? AND to_seq > ? AND from_seq <= ?"
+LEAF_VALUES: Final = "SELECT value FROM leaves WHERE org_id = ? AND map = ? AND key = ? ORDER BY from_seq"
+LEAVES_BEGUN: Final = "SELECT map, key FROM leaves WHERE org_id = ? AND from_seq = ?"
+LEAVES_ENDED: Final = "SELECT map, key, value FROM leaves WHERE org_id = ? AND to_seq = ?"
 LEAVES_STANDING_FROM: Final = (
     "SELECT from_seq, key, value FROM leaves"
     " WHERE org_id = ? AND map = ? AND from_seq > ? AND from_seq <= ? AND to_seq IS NULL"
@@ -109,6 +115,9 @@ class SqliteReader:
         row = self._row(DOCUMENT_BY_HASH, org_id, kind, sha256)
         return row and _signed(row)
 
+    def documents_ended(self, org_id: bytes, seq: int) -> list[tuple[SignedKind, SignedRow]]:
+        return [(row[0], _signed(row[1:])) for row in self._rows(DOCUMENTS_ENDED, org_id, seq)]
+
     def payload(self, org_id: bytes, sha256: bytes) -> bytes | None:
         return _first(self._row(PAYLOAD, org_id, sha256))
 
@@ -126,6 +135,14 @@ class SqliteReader:
             row[0]: None for row in self._rows(LEAVES_GONE_SINCE, org_id, map_key, since, since)
         }
         return gone | dict(self._rows(LEAVES_SET_SINCE, org_id, map_key, since))
+
+    def leaf_values(self, org_id: bytes, map_key: bytes, key: bytes) -> list[bytes]:
+        return [row[0] for row in self._rows(LEAF_VALUES, org_id, map_key, key)]
+
+    def leaves_replaced(self, org_id: bytes, seq: int) -> list[tuple[bytes, bytes, bytes | None]]:
+        found: dict[tuple[bytes, bytes], bytes | None] = dict.fromkeys(self._rows(LEAVES_BEGUN, org_id, seq))
+        found.update(((map_key, key), value) for map_key, key, value in self._rows(LEAVES_ENDED, org_id, seq))
+        return [(map_key, key, value) for (map_key, key), value in found.items()]
 
     def leaf_steps(self, org_id: bytes, map_key: bytes, since: int, until: int) -> list[tuple[int, bytes, bytes | None]]:
         steps: dict[tuple[int, bytes], bytes | None] = {}

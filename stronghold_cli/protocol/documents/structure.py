@@ -19,6 +19,7 @@ from stronghold_cli.protocol.signed_map import MapRoot
 
 MAX_LOCKDOWNS = 1000
 MAX_REASON = 1000
+MAX_LABELS = 100
 
 
 class Lockdown(Record):
@@ -73,7 +74,7 @@ class Structure(Document):
 
 def _lockdown(value: object) -> Lockdown:
     members = Members(value, "structure.lockdowns", Lockdown.members)
-    labels = members.items("labels", 100)
+    labels = members.items("labels", MAX_LABELS)
     for label in labels:
         if not isinstance(label, str) or label.count("=") != 1 or not is_label(*label.split("=")):
             raise MalformedError("structure.lockdowns: a label is not key=value")

@@ -23,7 +23,7 @@ from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.protocol.token import OperatorKit
 from stronghold_cli.reader import client
 from stronghold_cli.reader.client import Holding, Self
-from stronghold_cli.vault import replica
+from stronghold_cli.vault import log, replica
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.lookup import shown_id
 from stronghold_cli.vault.profiles import read_secrets, write_secrets
@@ -68,7 +68,7 @@ def log_of(test_org: TestOrg) -> bytes:
     leaves = (
         AuditLeaf(
             index=index, kind="pull", server_time=NOW, signature_base="base", signature=bytes(64), key_id=key_id,
-            outcome="ok", code="", head_seq=1, correlation_id=bytes(16), side=bytes(32),
+            outcome="ok", code="", head_seq=test_org.state.seq, correlation_id=bytes(16), side=bytes(32),
             document=DocumentReference(kind="contents", id=profile_id, version=1, sha256=bytes(32)),
         ).encode()
         for index, key_id in enumerate((KeyId(kind="o", raw=test_org.id("ada")), KeyId(kind="t", raw=token_id)))
@@ -139,6 +139,7 @@ def test_no_name_or_description_drives_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
     shelf = Shelf()
+    monkeypatch.setattr(log, "verify_entry", lambda *_: None)  # the entries of ``log_of`` are signed by nobody
     for module in (agent, audit, group, org, profile, token):
         monkeypatch.setattr(module, "open_vault", lambda *_: shelf)
     monkeypatch.setattr(replica, "local_state", lambda *_: shelf.state)

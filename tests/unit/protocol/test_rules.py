@@ -241,8 +241,21 @@ def test_after_a_known_state_whatever_changed_is_looked_at_again() -> None:
     signed = Signed(document=contents, envelope=org.sign(contents))
     with pytest.raises(RuleError, match="a contents does not carry its profile's epoch"):
         check_state(known.replace(contents={**known.contents, profile.id: signed}), known=known)
-    structure = known.structure.document.replace(created=NOW + 1)
+    structure = known.structure.document
+    structure = structure.replace(documents=structure.documents.replace(root=bytes(32)))
     later = Signed(document=structure, envelope=org.sign(structure))
     for broken in (with_group(org, operators=(org.id("una"),)), with_profile(org, editors=(org.id("rob"),))):
         with pytest.raises(RuleError):
             check_state(broken.replace(structure=later), known=known)
+
+
+def test_a_lockdown_leaves_nothing_to_look_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    org = workshop()
+    before = org.state
+    structure = before.structure.document.replace(seq=before.seq + 1, lockdowns=())
+    after = before.replace(structure=before.structure.replace(document=structure))
+    monkeypatch.setattr(rules, "_check_structure", lambda _: pytest.fail("looked at again"))
+    check_state(after, known=before)
+    other = structure.replace(documents=structure.documents.replace(root=bytes(32)))
+    with pytest.raises(pytest.fail.Exception):
+        check_state(after.replace(structure=after.structure.replace(document=other)), known=before)

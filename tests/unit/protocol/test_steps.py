@@ -13,7 +13,7 @@ from stronghold_cli.protocol.documents.leaves import OldKeyLeaf, decode_entry_le
 from stronghold_cli.protocol.documents.org import Resume
 from stronghold_cli.protocol.documents.profile import Grant
 from stronghold_cli.protocol.documents.structure import Lockdown
-from stronghold_cli.protocol.errors import IntegrityError, RuleError
+from stronghold_cli.protocol.errors import IntegrityError, Refused, RuleError
 from stronghold_cli.protocol.keys import SigningKey
 from stronghold_cli.protocol.state import Changes, OrgState, Signed, advance
 from stronghold_cli.protocol.steps import RESUME_JUMP, check_genesis, check_past_step, check_step, new_ids
@@ -254,6 +254,68 @@ def test_what_never_changes_in_a_token_stays(change: dict[str, Any]) -> None:
     ((token_id, token),) = next(iter(step.after.agents.values())).tokens.items()
     step.check(after=step.agent(tokens={token_id: token.replace(name="other", state="deprecated", not_after=1)}))
     step.refuse("what never changes in a token changes", after=step.agent(tokens={token_id: token.replace(**change)}))
+
+
+# Lockdowns
+
+
+def stop(org: TestOrg, draft: Draft) -> None:
+    (agent,), group = org.state.agents.values(), org.group("staging")
+    line = Lockdown(
+        id=b"l" * 16, all=False, groups=(group.id,), agents=(agent.id,), labels=("env=ci",), reason="leak", created=NOW
+    )
+    draft.lockdowns = (*draft.lockdowns, line)
+
+
+def lockdowns_of(step: Step, *lockdowns: Lockdown) -> OrgState:
+    structure = step.after.structure
+    return step.after.replace(structure=structure.replace(document=structure.document.replace(lockdowns=lockdowns)))
+
+
+@pytest.mark.parametrize("members", [{"agents": (b"x" * 16,)}, {"groups": (b"x" * 16,)}])
+def test_a_new_lockdown_names_what_exists(members: dict[str, Any]) -> None:
+    step = Step(stop)
+    (line,) = step.after.structure.document.lockdowns
+    step.refuse("names an agent or group that does not exist", after=lockdowns_of(step, line.replace(**members)))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"reason": "other"}, {"created": 1}, {"agents": ()}, {"groups": ()}, {"labels": ()}],
+)
+def test_a_lockdown_never_changes(members: dict[str, Any]) -> None:
+    org = workshop()
+    org.commit(lambda draft: stop(org, draft))
+    step = Step(describe, org=org)
+    (line,) = step.after.structure.document.lockdowns
+    step.refuse("a lockdown changes", after=lockdowns_of(step, line.replace(**members)))
+
+
+def test_a_lockdown_outlives_the_agent_that_it_names_and_goes_whole() -> None:
+    org = workshop()
+    org.commit(lambda draft: stop(org, draft))
+    (agent,) = org.state.agents.values()
+    step = Step(lambda org, draft: draft.put(agent.replace(labels={})), org=org)
+    step.check(after=step.after.replace(agents={}, groups=step.after.groups))
+
+    def lift(_: TestOrg, draft: Draft) -> None:
+        draft.lockdowns = ()
+
+    step = Step(lift, org=org)
+    step.check()
+    assert step.after.structure.document.lockdowns == ()
+    assert step.after.structure.document.documents == step.before.structure.document.documents
+
+
+@pytest.mark.parametrize("name", ["eve", "rob", "una"])
+def test_only_an_admin_locks_down(name: str) -> None:
+    org = workshop()
+    draft = org.draft(name)
+    stop(org, draft)
+    with pytest.raises((IntegrityError, Refused)):
+        draft.finish()
+    with pytest.raises(Refused, match="Your role"):
+        draft.require_allowed()
 
 
 # Groups

@@ -202,7 +202,7 @@ def test_an_org_that_demands_a_newer_client_says_so(org: TestOrg) -> None:
 def test_a_state_that_breaks_an_invariant_is_refused(org: TestOrg, monkeypatch: pytest.MonkeyPatch) -> None:
     draft = org.draft()
     draft.put(org.profile("production").replace(editors=(org.id("rob"),)))
-    monkeypatch.setattr("stronghold_cli.vault.draft.check_state", lambda state: None)
+    monkeypatch.setattr("stronghold_cli.vault.draft.check_state", lambda state, **_: None)
     _, after = draft.finish()
     org.server.states.append(after)
     org.server.heads.append(after.head.envelope)
@@ -386,7 +386,7 @@ def test_an_illegal_state_between_two_syncs_is_noticed(org: TestOrg) -> None:
         kind="token", owner=org.tokens["ci"].agent.id, seal_sha256=b"k" * 32, sealed_sha256=b"s" * 32))  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         for module in (draft_module, org_module):
-            patch.setattr(module, "check_state", lambda *_: None)
+            patch.setattr(module, "check_state", lambda *_, **__: None)
         commit, _ = draft.finish()
         org.server.take(commit, org.id("ada"))
     colluding = Colluding(org)

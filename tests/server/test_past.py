@@ -1,0 +1,203 @@
+"""What operators read of the past: the way back from a head, and the kept versions of secrets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from stronghold_cli.crypto.secrets import Secret
+from stronghold_cli.protocol.documents.base import ZERO_HASH
+from stronghold_cli.protocol.messages_past import KeptSecrets, decode_kept_secrets, decode_past
+from stronghold_cli.protocol.past import retreat
+from stronghold_cli.protocol.state import OrgState
+from stronghold_server import past
+from tests.server.furnished import Furnished
+from tests.server.refusing import add_editor, lockdown
+from tests.server.support import Draft, Person, TestOrg
+
+
+def changed(full: Furnished) -> list[OrgState]:
+    """Many kinds of commits, one after the other; every state on the way, the newest last."""
+    org = full.org
+    states = [org.state]
+    add_editor(org, full)
+    states.append(org.state)
+    steps: list[Callable[[Draft], object]] = [
+        lambda draft: org.put(draft, full.profile, "DATABASE_URL", b"new", full.secret),
+        lambda draft: org.revoke(draft, full.agent, full.token),
+        lambda draft: org.put(draft, org.add_profile(draft, "staging", full.group), "A", b"one"),
+        lambda draft: org.rekey_group(draft, full.group),
+        lambda draft: draft.profiles.pop(next(id_ for id_, p in draft.profiles.items() if p.name == "staging")),
+        lambda draft: setattr(draft, "lockdowns", (lockdown(),)),
+        lambda draft: org.add_group(draft, "Other"),
+        lambda draft: draft.groups.pop(next(id_ for id_, g in draft.groups.items() if g.name == "Other")),
+        lambda draft: org.change_entry(draft, full.profile, full.secret, oldest=2),
+    ]
+    for step in steps:
+        draft = org.draft()
+        step(draft)
+        org.apply(draft)
+        states.append(org.state)
+    return states
+
+
+def plain(state: OrgState) -> tuple[object, ...]:
+    return (
+        state.head.document,
+        state.org.document,
+        state.structure.document,
+        {id_: item.document for id_, item in state.contents.items()},
+        {map_id: dict(leaves) for map_id, leaves in state.maps.items() if leaves},
+        {kind: dict(state.documents(kind)) for kind in ("agent", "group", "profile", "invite")},
+    )
+
+
+def test_the_way_back_gives_every_state_that_was(full: Furnished) -> None:
+    states, org = changed(full), full.org
+    org.world.restart()
+    steps = decode_past(org.get(org.admin, "/past?limit=500").body)
+    assert len(steps) == org.state.seq - 1
+    state = org.state
+    known = {each.seq: each for each in states}
+    for step in steps:
+        state = retreat(state, step)
+        if state.seq in known:
+            assert plain(state) == plain(known[state.seq])
+    assert state.seq == 1
+
+
+def test_pages_follow_each_other_and_end_at_the_first_head(full: Furnished, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed(full)
+    org = full.org
+    whole = decode_past(org.get(org.admin, "/past").body)
+    seq, parts = org.state.seq, []
+    while seq > 1:
+        page = decode_past(org.get(org.admin, f"/past?before={seq}&limit=3").body)
+        assert 1 <= len(page) <= 3
+        parts += page
+        seq -= len(page)
+    assert tuple(parts) == whole
+    assert decode_past(org.get(org.admin, "/past?before=1").body) == ()
+    monkeypatch.setattr(past, "MAX_PAGE_BYTES", 1)
+    assert len(decode_past(org.get(org.admin, "/past").body)) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "answer"),
+    [
+        ("?before=999", (409, "ANCHOR_UNKNOWN")),
+        ("?limit=501", (400, "MALFORMED")),
+        ("?before=x", (400, "MALFORMED")),
+        ("?since=1", (400, "MALFORMED")),
+    ],
+)
+def test_what_is_not_there_is_told(full: Furnished, query: str, answer: tuple[int, str]) -> None:
+    reply = full.org.get(full.org.admin, f"/past{query}")
+    assert (reply.status, reply.code) == answer
+
+
+def test_the_servers_own_maps_are_not_shown(full: Furnished) -> None:
+    org = full.org
+    draft = org.draft()
+    org.put(draft, full.profile, "DATABASE_URL", b"new", full.secret)
+    org.apply(draft)
+    (step, *_) = decode_past(org.get(org.admin, "/past?limit=1").body)
+    assert {kind for kind, _ in step.maps} == {"entries", "contents"}
+
+
+# History of secrets.
+
+
+def history(full: Furnished, person: Person | None = None, secret_id: bytes | None = None) -> KeptSecrets:
+    query = "" if secret_id is None else f"?secret={secret_id.hex()}"
+    reply = full.org.get(person or full.org.admin, f"/profiles/{full.profile.hex()}/history{query}")
+    assert reply.status == 200, reply.body
+    return decode_kept_secrets(reply.body)
+
+
+def values(full: Furnished, found: KeptSecrets, secret_id: bytes) -> dict[int, bytes]:
+    """What the ciphertexts hold under the current key alone."""
+    key = full.org.profile_keys[full.profile]
+    opened: dict[int, Secret] = {
+        number: key.open_secret(secret_id, number, blob) for number, blob in found.secrets[secret_id].ciphertexts.items()
+    }
+    return {number: secret.value for number, secret in opened.items()}
+
+
+def write(full: Furnished, value: bytes) -> None:
+    draft = full.org.draft()
+    full.org.put(draft, full.profile, "DATABASE_URL", value, full.secret)
+    full.org.apply(draft)
+
+
+def delete(full: Furnished) -> None:
+    draft = full.org.draft()
+    version = full.org.state.entries(full.profile)[full.secret].version + 1
+    full.org.change_entry(draft, full.profile, full.secret, version=version, ciphertext_sha256=ZERO_HASH)
+    full.org.apply(draft)
+
+
+def test_all_kept_versions_of_a_secret_are_delivered(full: Furnished) -> None:
+    write(full, b"second")
+    write(full, b"third")
+    found = history(full, secret_id=full.secret)
+    assert values(full, found, full.secret) == {1: b"postgres://one", 2: b"second", 3: b"third"}
+    assert found.secrets[full.secret].leaves[-1] == full.org.state.leaves("entries", full.profile)[full.secret]
+    assert len(found.secrets[full.secret].leaves) == 3
+    draft = full.org.draft()
+    full.org.change_entry(draft, full.profile, full.secret, oldest=3)
+    full.org.apply(draft)
+    found = history(full, secret_id=full.secret)
+    assert values(full, found, full.secret) == {3: b"third"}
+    assert len(found.secrets[full.secret].leaves) == 4
+    assert full.org.world.last(full.org.org_id).kind == "history"
+
+
+def test_boxes_of_older_keys_come_with_versions_that_need_them(full: Furnished) -> None:
+    write(full, b"second")
+    assert history(full, secret_id=full.secret).boxes == ()
+    draft = full.org.draft()
+    full.org.rekey_profile(draft, full.profile)
+    full.org.apply(draft)
+    found = history(full, secret_id=full.secret)
+    (leaf,) = full.org.state.old_keys(full.profile).values()
+    new = full.org.profile_keys[full.profile]
+    old = new.unwrap_old(1, leaf.kcv, found.boxes[0])
+    assert old.open_secret(full.secret, 1, found.secrets[full.secret].ciphertexts[1]).value == b"postgres://one"
+    assert history(full, secret_id=full.second_secret).boxes == ()
+
+
+def test_of_deleted_secrets_the_last_value_is_delivered(full: Furnished) -> None:
+    assert history(full).secrets == {}
+    write(full, b"second")
+    delete(full)
+    found = history(full)
+    assert found.secrets.keys() == {full.secret}
+    assert values(full, found, full.secret) == {2: b"second"}
+    draft = full.org.draft()
+    full.org.change_entry(draft, full.profile, full.secret, oldest=3)
+    full.org.apply(draft)
+    assert history(full).secrets == {}
+
+
+def test_only_those_who_may_read_the_profile_now_get_its_history(full: Furnished) -> None:
+    org: TestOrg = full.org
+    draft = org.draft()
+    inside = org.add_person(draft, "Rob", "reader")
+    outside, auditor = org.add_person(draft, "Olga", "reader"), org.add_person(draft, "Una", "auditor")
+    draft.groups[full.group] = draft.groups[full.group].replace(operators=(inside.operator_id,))
+    org._seal_operator(draft, full.group, inside)
+    org.apply(draft)
+    path = f"/profiles/{full.profile.hex()}/history"
+    assert org.get(inside, path).status == 200
+    for person, code in ((outside, "PROFILE_FORBIDDEN"), (auditor, "FORBIDDEN")):
+        for query in ("", f"?secret={full.secret.hex()}"):
+            reply = org.get(person, path + query)
+            assert (reply.status, reply.code) == (403, code)
+    for person in (inside, outside, auditor, org.admin):
+        assert org.get(person, "/past").status == 200
+    for query in (f"?secret={os.urandom(16).hex()}", ""):
+        other = path if query else f"/profiles/{os.urandom(16).hex()}/history"
+        assert org.get(org.admin, other + query).code == "NOT_FOUND"

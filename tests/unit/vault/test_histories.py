@@ -1,0 +1,331 @@
+"""The history of secrets: kept versions are opened after re-keys, and nothing in them is believed that is not proven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stronghold_cli.crypto.secrets import Secret
+from stronghold_cli.protocol.documents.leaves import EntryLeaf, leaf_link
+from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, Refused, StrongholdError
+from stronghold_cli.protocol.messages_past import KeptSecrets, decode_kept_secrets
+from stronghold_cli.vault import histories
+from stronghold_cli.vault.committing import Vault
+from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.histories import (
+    SecretHistory,
+    deletions_of,
+    purge,
+    read_deleted,
+    read_histories,
+    read_history,
+    restore,
+    roll_back,
+)
+from stronghold_cli.vault.profiles import delete_secrets, read_secrets, write_secrets
+from tests.support.org import TestOrg, renew_group, workshop
+
+pytestmark = pytest.mark.usefixtures("home")
+KEY = "API_KEY"
+
+
+@pytest.fixture
+def org() -> TestOrg:
+    return workshop()
+
+
+def vault(org: TestOrg, name: str = "ada") -> Vault:
+    return Vault(org.operator(name))
+
+
+def write(org: TestOrg, value: bytes, name: str = KEY) -> None:
+    own = vault(org)
+    own.commit(lambda draft: write_secrets(draft, org.profile("production"), known(own, org), {name: value}))
+
+
+def known(own: Vault, org: TestOrg) -> Any:
+    return read_secrets(own, org.profile("production"))
+
+
+def delete(org: TestOrg, name: str = KEY) -> None:
+    own = vault(org)
+    own.commit(lambda draft: delete_secrets(draft, org.profile("production"), known(own, org), [name]))
+
+
+def rekey(org: TestOrg) -> None:
+    org.commit(lambda draft: renew_group(draft, org.group("production")))
+
+
+def the_history(org: TestOrg, own: Vault | None = None) -> SecretHistory:
+    own = own or vault(org)
+    (history,) = read_histories(own, org.profile("production"), KEY)
+    return history
+
+
+def shown(history: SecretHistory) -> list[tuple[int, int, bytes | None]]:
+    return [(each.number, each.epoch, each.secret and each.secret.value) for each in history.versions]
+
+
+def test_old_versions_stay_readable_over_several_rekeys(org: TestOrg) -> None:
+    write(org, b"two")
+    rekey(org)
+    write(org, b"three")
+    rekey(org)
+    rekey(org)
+    write(org, b"four")
+    assert shown(the_history(org)) == [(4, 4, b"four"), (3, 4, b"three"), (2, 2, b"two"), (1, 1, b"first value")]
+
+
+def test_an_editor_who_may_read_the_profile_reads_its_history_and_others_do_not(org: TestOrg) -> None:
+    write(org, b"two")
+    rekey(org)
+    assert [value for *_, value in shown(the_history(org, vault(org, "eve")))] == [b"two", b"first value"]
+    with pytest.raises(Refused):
+        the_history(org, vault(org, "rob"))
+
+
+def test_a_version_says_who_wrote_it_and_when(org: TestOrg) -> None:
+    org.now += 60
+    write(org, b"two")
+    newest, oldest = (version.secret for version in the_history(org).versions)
+    assert newest is not None
+    assert oldest is not None
+    assert (newest.author, newest.time) == (org.id("ada"), org.now)
+    assert oldest.time < newest.time
+
+
+def test_a_deletion_is_told_by_the_commit_that_made_it(org: TestOrg) -> None:
+    write(org, b"two")
+    org.now += 100
+    delete(org)
+    deleted_at = org.now
+    org.now += 100
+    write(org, b"other", "OTHER")
+    history = the_history(org)
+    assert [value for *_, value in shown(history)] == [None, b"two", b"first value"]
+    assert not history.is_live
+    own = vault(org)
+    assert deletions_of(own, org.profile("production"), history) == {3: (org.id("ada"), deleted_at)}
+
+
+def test_rolling_back_is_a_new_version_with_value_and_note(org: TestOrg) -> None:
+    own = vault(org)
+    note = {KEY: b"why"}
+    own.commit(lambda draft: write_secrets(draft, org.profile("production"), known(own, org), {KEY: b"two"}, notes=note))
+    write(org, b"three")
+
+    def back(number: int | None) -> None:
+        own = vault(org)
+        own.commit(lambda draft: roll_back(draft, org.profile("production"), known(own, org), the_history(org, own), number))
+
+    back(None)
+    assert shown(the_history(org))[0] == (4, 1, b"two")
+    back(1)
+    assert shown(the_history(org))[0] == (5, 1, b"first value")
+    newest = the_history(org).versions[0].secret
+    assert newest is not None
+    assert newest.note == b""
+    with pytest.raises(NotFound, match="no version 9"):
+        back(9)
+
+
+def test_a_deleted_secret_comes_back_under_its_own_id_after_a_rekey(org: TestOrg) -> None:
+    secret_id = the_history(org).id
+    write(org, b"two")
+    delete(org)
+    rekey(org)
+    own = vault(org)
+    (gone,) = read_deleted(own, org.profile("production"))
+    assert (gone.name, [value for *_, value in shown(gone)]) == (KEY, [None, b"two"])
+    own.commit(lambda draft: restore(draft, org.profile("production"), known(own, org), the_history(org, own), None))
+    assert known(vault(org), org)[KEY].secret.value == b"two"
+    assert known(vault(org), org)[KEY].id == secret_id
+    assert shown(the_history(org)) == [(4, 2, b"two"), (3, 1, None), (2, 1, b"two"), (1, 1, b"first value")]
+    with pytest.raises(Conflict, match="again"):
+        restore(vault(org).draft(), org.profile("production"), known(vault(org), org), the_history(org), None)
+
+
+def test_a_name_that_was_given_again_has_two_histories(org: TestOrg) -> None:
+    delete(org)
+    write(org, b"anew")
+    live, gone = read_histories(vault(org), org.profile("production"), KEY)
+    assert (live.is_live, gone.is_live, live.id != gone.id) == (True, False, True)
+    assert (shown(live), shown(gone)) == ([(1, 1, b"anew")], [(2, 1, None), (1, 1, b"first value")])
+
+
+def test_a_purge_removes_old_versions_and_keeps_as_many_as_it_is_told(org: TestOrg) -> None:
+    for value in (b"two", b"three", b"four"):
+        write(org, value)
+    own = vault(org)
+    purged = own.commit(lambda draft: purge(draft, org.profile("production"), the_history(org, own), 3))
+    assert purged is not None
+    assert (purged.first, purged.last) == (1, 1)
+    assert [value for *_, value in shown(the_history(org))] == [b"four", b"three", b"two"]
+    own.commit(lambda draft: purge(draft, org.profile("production"), the_history(org, own), 1))
+    assert [value for *_, value in shown(the_history(org))] == [b"four"]
+    assert own.commit(lambda draft: purge(draft, org.profile("production"), the_history(org, own), 1)) is None
+    write(org, b"five")
+    assert the_history(org).oldest == 4
+
+
+def test_a_deleted_secret_that_is_purged_leaves_no_name(org: TestOrg) -> None:
+    delete(org)
+    own = vault(org)
+    own.commit(lambda draft: purge(draft, org.profile("production"), the_history(org, own), 1))
+    assert read_deleted(vault(org), org.profile("production")) == []
+    with pytest.raises(NotFound):
+        the_history(org)
+
+
+def test_only_an_admin_purges(org: TestOrg) -> None:
+    write(org, b"two")
+    own = vault(org, "eve")
+    with pytest.raises(Refused, match="Only an admin"):
+        purge(own.draft(), org.profile("production"), the_history(org, own), 1)
+    draft = own.draft()
+    draft.raise_oldest(org.profile("production").id, the_history(org).id, 2)
+    with pytest.raises(IntegrityError, match="no admin"):
+        draft.finish()
+
+
+def test_a_name_that_never_was_is_told_with_the_nearest(org: TestOrg) -> None:
+    delete(org)
+    with pytest.raises(NotFound) as caught:
+        read_histories(vault(org), org.profile("production"), "API_KYE")
+    assert caught.value.hint == "Did you mean 'API_KEY'?"
+
+
+def only(found: KeptSecrets) -> Any:
+    return next(iter(found.secrets.values()))
+
+
+def swap(found: KeptSecrets, **members: Any) -> KeptSecrets:
+    (key,) = found.secrets
+    return found.replace(secrets={key: only(found).replace(**members)})
+
+
+LIES: dict[str, Callable[[KeptSecrets], KeptSecrets]] = {
+    "no secret": lambda it: it.replace(secrets={}),
+    "another secret": lambda it: it.replace(secrets={b"x" * 16: only(it)}),
+    "a secret more": lambda it: it.replace(secrets={**it.secrets, b"x" * 16: only(it)}),
+    "no leaves": lambda it: swap(it, leaves=()),
+    "no newest leaf": lambda it: swap(it, leaves=only(it).leaves[:-1]),
+    "no leaf in the middle": lambda it: swap(it, leaves=only(it).leaves[:1] + only(it).leaves[2:]),
+    "no oldest leaf": lambda it: swap(it, leaves=only(it).leaves[1:]),
+    "leaves in another order": lambda it: swap(it, leaves=(*only(it).leaves[1::-1], *only(it).leaves[2:])),
+    "two versions swapped": lambda it: swap(
+        it, ciphertexts={**only(it).ciphertexts, 1: only(it).ciphertexts[2], 2: only(it).ciphertexts[1]}
+    ),
+    "a version left out": lambda it: swap(it, ciphertexts={k: v for k, v in only(it).ciphertexts.items() if k != 2}),
+    "a version more": lambda it: swap(it, ciphertexts={**only(it).ciphertexts, 9: only(it).ciphertexts[1]}),
+    "no boxes": lambda it: it.replace(boxes=()),
+    "another box": lambda it: it.replace(boxes=tuple(box[:-1] + bytes([box[-1] ^ 1]) for box in it.boxes)),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_lie_about_a_history_is_noticed(org: TestOrg, name: str) -> None:
+    write(org, b"two")
+    rekey(org)
+    write(org, b"three")
+    own = vault(org)
+    secret_id = known(own, org)[KEY].id
+
+    def lie(target: str, body: bytes) -> bytes:
+        return LIES[name](decode_kept_secrets(body)).encode() if "/history?" in target else body
+
+    org.server.forge = lie
+    with pytest.raises(IntegrityError):
+        read_history(own, org.profile("production"), secret_id)
+
+
+def test_a_hidden_deleted_secret_is_noticed(org: TestOrg) -> None:
+    delete(org)
+    own = vault(org)
+
+    def hide(target: str, body: bytes) -> bytes:
+        return decode_kept_secrets(body).replace(secrets={}).encode() if target.endswith("/history") else body
+
+    org.server.forge = hide
+    with pytest.raises(IntegrityError):
+        read_deleted(own, org.profile("production"))
+
+
+def test_what_others_changed_meanwhile_is_read_anew(org: TestOrg) -> None:
+    own = vault(org)
+    secret_id = the_history(org).id
+    write(org, b"two")
+    assert [value for *_, value in shown(read_history(own, org.profile("production"), secret_id))] == [
+        b"two",
+        b"first value",
+    ]
+
+
+def test_a_deleted_version_has_no_value_to_go_back_to(org: TestOrg) -> None:
+    delete(org)
+    own = vault(org)
+    own.commit(lambda draft: restore(draft, org.profile("production"), known(own, org), the_history(org, own), 1))
+    errors: list[StrongholdError] = []
+    for act in (roll_back, restore):
+        with pytest.raises((NotFound, Conflict)) as caught:
+            act(own.draft(), org.profile("production"), known(own, org), the_history(org, own), 2)
+        errors.append(caught.value)
+    assert "has no value" in errors[0].message
+
+
+def test_a_ciphertext_made_by_somebody_with_the_key_is_noticed(org: TestOrg) -> None:
+    """An editor and the server together: it opens, but is not the one that the history names."""
+    write(org, b"two")
+    own = vault(org)
+    secret_id, profile = known(own, org)[KEY].id, org.profile("production")
+    forged = Secret(name=KEY, value=b"forged", note=b"", author=org.id("eve"), time=1)
+    blob = own.keys.profile(profile.id).seal_secret(secret_id, 1, forged, org.random)
+
+    def lie(target: str, body: bytes) -> bytes:
+        found = decode_kept_secrets(body) if "/history?" in target else None
+        return body if found is None else swap(found, ciphertexts={**only(found).ciphertexts, 1: blob}).encode()
+
+    org.server.forge = lie
+    with pytest.raises(IntegrityError, match="is not the one"):
+        read_history(own, profile, secret_id)
+
+
+def chain_of(*versions: int) -> list[bytes]:
+    """Leaves of these versions, each naming the one before."""
+    chain: list[bytes] = []
+    for version in versions:
+        prev = leaf_link(b"s" * 16, chain[-1]) if chain else bytes(32)
+        leaf = EntryLeaf(version=version, epoch=1, ciphertext_sha256=b"c" * 32, prev=prev, oldest=1)
+        chain.append(leaf.encode())
+    return chain
+
+
+def test_a_chain_of_leaves_is_whole_and_ends_at_the_current_one() -> None:
+    chain = chain_of(1, 2, 2, 3)
+    assert list(histories._newest_leaves(b"s" * 16, chain, chain[-1], 1)) == [3, 2, 1]
+    assert list(histories._newest_leaves(b"s" * 16, chain, chain[-1], 2)) == [3, 2]
+    jump = chain_of(1, 3)
+    with pytest.raises(IntegrityError, match="A version is missing"):
+        histories._newest_leaves(b"s" * 16, jump, jump[-1], 1)
+    for other in (chain[:-1], []):
+        with pytest.raises(IntegrityError, match="does not end at its current version"):
+            histories._newest_leaves(b"s" * 16, other, chain[-1], 1)
+
+
+@pytest.mark.parametrize("name", ["OTHER", "not legal"])
+def test_a_version_under_another_name_is_noticed(org: TestOrg, name: str) -> None:
+    """By an editor with a client of their own: a version must not come up under a name that the others do not have."""
+    own = vault(org)
+    profile, secret_id = org.profile("production"), the_history(org).id
+    renamed = Secret(name=name, value=b"x", note=b"", author=org.id("eve"), time=1)
+
+    def act(draft: Draft) -> None:
+        version = draft.next_version(profile.id, secret_id)
+        blob = draft.keys.profile(profile.id).seal_secret(secret_id, version, renamed, draft.random)
+        draft.write_entry(profile.id, secret_id, blob, epoch=profile.epoch)
+
+    own.commit(act)
+    with pytest.raises(IntegrityError, match="no legal name, or two"):
+        read_history(own, profile, secret_id)
