@@ -45,6 +45,8 @@ TABLE = {
     "sealing-keys": (_NOT_SIGNED, *_AGENTS, "ok", "FORBIDDEN", "ok", "ok", _STRANGER),
     "contents": (_NOT_SIGNED, *_AGENTS, "PROFILE_FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
     "old-keys": (_NOT_SIGNED, *_AGENTS, "PROFILE_FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
+    "history": (_NOT_SIGNED, *_AGENTS, "PROFILE_FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
+    "past": (_NOT_SIGNED, *_AGENTS, "ok", "ok", "ok", "ok", _STRANGER),
     "tokens": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "ok", "FORBIDDEN", "ok", _STRANGER),
     "audit": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "ok", "FORBIDDEN", "ok", _STRANGER),
     # Operators come here with their login key.

@@ -90,6 +90,7 @@ def locked_draft(org: TestOrg) -> Draft:
     draft = org.draft()
     structure = draft.state.structure
     draft.state = draft.state.replace(structure=structure.replace(document=structure.document.replace(lockdowns=(LINE,))))
+    draft.lockdowns = (LINE,)
     return draft
 
 
