@@ -41,6 +41,7 @@ def agent_exposure(
         found = expose(vault, name)
         entries = found.todo() if todo else found.secrets
         names = _names(vault, entries)
+    entries = tuple(sorted(entries, key=lambda item: (item.profile_name, names[item.secret_id], item.secret_id)))
     if settings().json:
         emit_json([_json(item, names) for item in entries])
     elif entries:
