@@ -40,13 +40,15 @@ class Rekeyed(Record):
     """What got new keys: the ids of groups, and of profiles with the live secrets of each, by name.
 
     ``expired`` are the tokens that were past their end and so left their agents, with the agents' ids. ``unreadable`` are
-    live secrets that nobody can open, with their profiles' ids: they were deleted.
+    live secrets that nobody can open, with their profiles' ids: they were deleted. ``names`` are those of all these profiles
+    and agents as the act met them: the states before and after a commit may be of another time.
     """
 
     groups: tuple[bytes, ...]
     profiles: Mapping[bytes, tuple[RenewedSecret, ...]]
     expired: Mapping[bytes, bytes]
     unreadable: Mapping[bytes, bytes]
+    names: Mapping[bytes, str]
 
     def __repr__(self) -> str:
         return f"Rekeyed({len(self.groups)} groups, {len(self.profiles)} profiles)"
@@ -72,7 +74,9 @@ def rekey(draft: Draft, groups: Iterable[bytes] = (), profiles: Iterable[bytes] 
         unreadable.update(dict.fromkeys(garbage, profile_id))
         done += len(draft.state.leaves("entries", profile_id))
         draft.progress("Encrypting", done, total)
-    return Rekeyed(groups=group_ids, profiles=renewed, expired=expired, unreadable=unreadable)
+    names = {profile_id: draft.profiles()[profile_id].name for profile_id in profile_ids}
+    names.update((agent_id, draft.agents()[agent_id].name) for agent_id in expired.values())
+    return Rekeyed(groups=group_ids, profiles=renewed, expired=expired, unreadable=unreadable, names=names)
 
 
 def _drop_expired_tokens(draft: Draft, group_ids: set[bytes]) -> dict[bytes, bytes]:
