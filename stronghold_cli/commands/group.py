@@ -101,16 +101,19 @@ def add(
     if not agent and not operator:
         raise UsageError("Nobody was named.", hint="Name whom to add with --agent or --operator.")
 
-    def act(draft: Draft) -> str:
-        group_id = find_group(draft.groups(), name).id
+    def act(draft: Draft) -> tuple[str, list[str]]:
+        group_id, expired = find_group(draft.groups(), name).id, list[str]()
         for each in agent or ():
-            add_agent(draft, draft.groups()[group_id], find_agent(draft.agents(), each))
+            found = find_agent(draft.agents(), each)
+            expired += (f"{found.name}/{token}" for token in add_agent(draft, draft.groups()[group_id], found))
         for each in operator or ():
             add_operator(draft, draft.groups()[group_id], find_operator(draft.state, each))
-        return draft.groups()[group_id].name
+        return draft.groups()[group_id].name, expired
 
-    added = open_vault().commit(act)
+    added, expired = open_vault().commit(act)
     say(f"Added {', '.join((*(agent or ()), *(operator or ())))} to the group {added!r}.")
+    if expired:
+        say(f"{counted(len(expired), 'token')} past the end went: {named(expired)}.")
 
 
 @app.command()

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from stronghold_cli.crypto.keys import GroupKey, ProfileKey
-from stronghold_cli.protocol.documents.agent import Agent
+from stronghold_cli.protocol.documents.agent import Agent, Token
 from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.leaves import OldKeyLeaf
 from stronghold_cli.protocol.documents.profile import Grant, Profile
@@ -79,20 +79,23 @@ def rekey(draft: Draft, groups: Iterable[bytes] = (), profiles: Iterable[bytes] 
     return Rekeyed(groups=group_ids, profiles=renewed, expired=expired, unreadable=unreadable, names=names)
 
 
+def drop_expired_tokens(draft: Draft, agent: Agent) -> dict[bytes, Token]:
+    """Take tokens past their end, or past their agent's, out of an agent: no new key is sealed to them (section 5)."""
+    gone = {id_: token for id_, token in agent.tokens.items() if _is_past(agent, token.not_after, draft.now)}
+    if gone:
+        draft.put(agent.replace(tokens={id_: token for id_, token in agent.tokens.items() if id_ not in gone}))
+    for token_id in gone:
+        for group_id in agent.groups:
+            draft.set_member(group_id, token_id, None)
+    return gone
+
+
 def _drop_expired_tokens(draft: Draft, group_ids: set[bytes]) -> dict[bytes, bytes]:
-    """Take tokens past their end, or past their agent's, out of the agents of these groups (section 5)."""
+    """Of all agents of these groups; returns the tokens' ids with the agents'."""
     expired = {}
     for agent in draft.agents().values():
-        if group_ids.isdisjoint(agent.groups):
-            continue
-        gone = [token_id for token_id, token in agent.tokens.items() if _is_past(agent, token.not_after, draft.now)]
-        if not gone:
-            continue
-        draft.put(agent.replace(tokens={id_: token for id_, token in agent.tokens.items() if id_ not in gone}))
-        for token_id in gone:
-            expired[token_id] = agent.id
-            for group_id in agent.groups:
-                draft.set_member(group_id, token_id, None)
+        if not group_ids.isdisjoint(agent.groups):
+            expired.update(dict.fromkeys(drop_expired_tokens(draft, agent), agent.id))
     return expired
 
 
