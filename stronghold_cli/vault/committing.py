@@ -42,7 +42,7 @@ class Vault:
             try:
                 result = act(draft)
             except (Overtaken, Refused) as error:
-                if not is_overtaken(error) or not self.refresh():
+                if not is_overtaken(error) or not self._has_left(draft):
                     raise
                 continue
             if draft.is_empty:
@@ -68,6 +68,10 @@ class Vault:
         known = self.state.head.document.sha256
         self._adopt(self.replica.sync())
         return self.state.head.document.sha256 != known
+
+    def _has_left(self, draft: Draft) -> bool:
+        """Whether the org is no longer as it was for a draft; the act itself may have looked already."""
+        return self.refresh() or self.state.head.document.sha256 != draft.state.head.document.sha256
 
     def _send(self, commit: Commit, after: OrgState) -> bool:
         """Whether the commit was acknowledged; False: look in the newest chain, which is verified now."""

@@ -13,8 +13,9 @@ from stronghold_cli.vault.agents import NewToken, create_agent, mint
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import add_operator, create_group
-from stronghold_cli.vault.profiles import create_profile, write_secrets
-from tests.support.org import ADDRESS, NOTHING, TestOrg, workshop
+from stronghold_cli.vault.profiles import create_profile, read_secrets, write_secrets
+from stronghold_cli.vault.removal import compromised
+from tests.support.org import ADDRESS, NOTHING, VALUES, TestOrg, workshop
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -85,6 +86,24 @@ def test_a_name_taken_meanwhile_is_told(org: TestOrg) -> None:
     Between(org)
     with pytest.raises(Conflict, match="already a group named 'other 0'"):
         vault.commit(lambda draft: create_group(draft, "other 0"))
+
+
+def test_an_act_that_read_the_newest_values_itself_begins_again_with_the_newest_keys(org: TestOrg) -> None:
+    """Reading brought the state up to date already, when the draft over the older one meets the new keys."""
+    vault = Vault(org.operator())
+    org.commit(lambda draft: compromised(draft, *draft.agents().values()))
+    production = org.profile("production")
+
+    def act(draft: Draft) -> None:
+        profile = draft.profiles()[production.id]
+        write_secrets(draft, profile, read_secrets(vault, profile), {"API_KEY": b"newer value"})
+
+    vault.commit(act)
+    assert vault.state == org.state
+    assert {name: each.secret.value for name, each in read_secrets(vault, production).items()} == {
+        **VALUES,
+        "API_KEY": b"newer value",
+    }
 
 
 def test_a_conflict_at_every_attempt_ends(org: TestOrg) -> None:
