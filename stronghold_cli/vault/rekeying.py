@@ -18,10 +18,10 @@ from stronghold_cli.protocol.documents.agent import Agent, Token
 from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.leaves import OldKeyLeaf
 from stronghold_cli.protocol.documents.profile import Grant, Profile
-from stronghold_cli.protocol.errors import IntegrityError
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.rules import expected_members
 from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.opening import first_written, open_secrets
 from stronghold_cli.vault.sealing import seal_to_member
 
 _KEY = 32
@@ -40,8 +40,9 @@ class Rekeyed(Record):
     """What got new keys: the ids of groups, and of profiles with the live secrets of each, by name.
 
     ``expired`` are the tokens that were past their end and so left their agents, with the agents' ids. ``unreadable`` are
-    live secrets that nobody can open, with their profiles' ids: they were deleted. ``names`` are those of all these profiles
-    and agents as the act met them: the states before and after a commit may be of another time.
+    live secrets that nobody can open, or that have no legal name, or another's, with their profiles' ids: they were deleted.
+    ``names`` are those of all these profiles and agents as the act met them: the states before and after a commit may be of
+    another time.
     """
 
     groups: tuple[bytes, ...]
@@ -130,8 +131,9 @@ def _renew_groups(draft: Draft, group_ids: tuple[bytes, ...]) -> None:
 def _renew_profile(draft: Draft, profile: Profile, old: ProfileKey) -> tuple[tuple[RenewedSecret, ...], list[bytes]]:
     """A new key for every group that reads the profile, older keys boxed under it, its live secrets encrypted anew.
 
-    Returns those, and the ids of the ones that do not open. Each ciphertext is the one that the signed contents name, so
-    whoever wrote it put no secret there: nobody can read it, and it may not stand in the way of a removal.
+    Returns those, and the ids of the ones that no agent takes (section 5, steps 10 and 11). Each ciphertext is the one that
+    the signed contents name, so whoever wrote it put no secret there: it may not stand in the way of a removal, or after it.
+    Of several secrets of one name the one stays that was written first, as the commits tell it.
     """
     key = ProfileKey(draft.random(_KEY), draft.org_id, profile.id, profile.epoch + 1)
     groups = draft.groups()
@@ -142,17 +144,18 @@ def _renew_profile(draft: Draft, profile: Profile, old: ProfileKey) -> tuple[tup
         for group_id in profile.grants
     }
     _keep_older_keys(draft, profile.id, old, key)
-    renewed, garbage = [], []
-    for secret_id, (version, ciphertext) in draft.keys.ciphertexts(profile.id).items():
-        try:
-            secret = old.open_secret(secret_id, version, ciphertext)
-        except IntegrityError:
-            draft.write_entry(profile.id, secret_id, None, epoch=key.epoch)
-            garbage.append(secret_id)
-            continue
-        sealed = key.seal_secret(secret_id, version, secret, draft.random)
-        draft.rekey_entry(profile.id, secret_id, sealed, epoch=key.epoch)
-        renewed.append(RenewedSecret(id=secret_id, name=secret.name, version=version))
+    opened = open_secrets(old, draft.keys.ciphertexts(profile.id))
+    firsts = first_written(draft, profile, opened.doubles)
+    stay = {**opened.secrets, **firsts}
+    later = (each.id for name, doubles in opened.doubles.items() for each in doubles if each.id != firsts[name].id)
+    garbage = [*opened.unreadable, *later]
+    for secret_id in garbage:
+        draft.write_entry(profile.id, secret_id, None, epoch=key.epoch)
+    renewed = []
+    for name, stored in stay.items():
+        sealed = key.seal_secret(stored.id, stored.version, stored.secret, draft.random)
+        draft.rekey_entry(profile.id, stored.id, sealed, epoch=key.epoch)
+        renewed.append(RenewedSecret(id=stored.id, name=name, version=stored.version))
     draft.touch_contents(profile.id)
     draft.put(profile.replace(epoch=key.epoch, kcv=key.kcv, grants=grants))
     draft.keys.learn_profile(key)

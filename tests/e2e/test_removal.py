@@ -10,7 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
+from stronghold_cli.crypto.secrets import Secret
+from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.groups import add_operator
 from tests.e2e.more_support import ids_in, push, with_token
+from tests.e2e.people import add_people, unlocked
 from tests.e2e.support import Machine, Org, Result, ServerProcess, end, make_org
 
 PRODUCTION = {"API_KEY": "value-one", "DATABASE_URL": "value-two"}
@@ -313,3 +317,42 @@ def test_what_was_encrypted_for_the_removed_leaves_the_server(
     server.stop()
     files = b"".join(path.read_bytes() for path in server.data_dir.rglob("*") if path.is_file())
     assert not [blob for blob in before if blob in files]
+
+
+def test_what_an_editor_spoilt_is_named_and_deleted_by_its_id_or_with_the_next_re_key(
+    org: Org, new_machine: Callable[..., Machine]
+) -> None:
+    """An editor's own client can write what no agent takes: noise, an illegal name, and the name of another secret."""
+    token, editor = org.make_agent("ci", {"production": PRODUCTION}), new_machine("editor")
+    add_people(org, {"Eve": ("editor", editor)})
+    with unlocked(org) as vault:
+        (eve,) = (id_ for id_, each in vault.state.org.document.operators.items() if each.name == "Eve")
+        (group,), (profile,) = vault.state.groups.values(), vault.state.profiles.values()
+        vault.commit(lambda draft: (draft.put(profile.replace(editors=(eve,))), add_operator(draft, group, eve)))
+    spoilt = {"noise": b"n" * 16, "not legal": b"i" * 16, "API_KEY": bytes(16)}
+
+    def spoil(draft: Draft) -> None:
+        key = draft.keys.profile(profile.id)
+        for name, id_ in spoilt.items():
+            secret = Secret(name=name, value=b"v", note=b"", author=bytes(16), time=0)
+            blob = bytes(99) if name == "noise" else key.seal_secret(id_, 1, secret, draft.random)
+            draft.write_entry(profile.id, id_, blob, epoch=profile.epoch)
+
+    with unlocked(org, editor) as vault:
+        vault.commit(spoil)
+    shown = {name: f"se_{id_.hex()}" for name, id_ in spoilt.items()}
+    pull(org, token).failed(8)
+    for verb in (("secret", "list"), ("secret", "delete", "API_KEY", "--yes"), ("env", "pull")):
+        said = org.run(*verb, "-p", "production").failed(8).err
+        assert "stronghold secret delete se_… --profile production" in said
+        assert all(f"{each} (by Eve)" in said for each in shown.values())
+    gone = org.run("secret", "delete", shown["noise"], "-p", "production", "--yes").ok()
+    assert gone.err == f"Deleted {shown['noise']} from 'production'.\n"
+    org.run("secret", "delete", shown["noise"], "-p", "production", "--yes").failed(5)
+    org.run("secret", "list", "-p", "production").failed(8)
+    done = org.run("group", "remove", "production", "--operator", "Eve", "--yes", "--json").ok()
+    assert sorted(done.json()["unreadable"]) == sorted([shown["not legal"], shown["API_KEY"]])
+    for name in ("not legal", "API_KEY"):
+        assert f"in 'production' the secret {shown[name]} was deleted" in done.err
+    assert pull(org, token).ok().json() == PRODUCTION
+    assert org.run("env", "pull", "-p", "production", "-f", "json").ok().json() == PRODUCTION
