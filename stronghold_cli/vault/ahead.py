@@ -66,11 +66,12 @@ class _Sending:
                 if waited:
                     self._forget(decode_ahead(self._operator.get("/blobs")))
                 self._send_parts()
-            except Refused as refusal:
-                if refusal.code != "AHEAD_FULL":
+            except (Refused, Unavailable) as error:
+                if error.code == "AHEAD_FULL":
+                    return
+                # REPLAYED: something on the way sent the request twice, and the answer to the first one is lost.
+                if isinstance(error, Refused) and error.code != "REPLAYED":
                     raise
-                return
-            except Unavailable as error:
                 if len(self._missing) < left:
                     waited, wait = 0.0, _FIRST_WAIT
                 if waited >= RESUME_SECONDS:

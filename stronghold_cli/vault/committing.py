@@ -21,6 +21,8 @@ from stronghold_cli.vault.replica import Replica
 T = TypeVar("T")
 
 _ATTEMPTS = 8
+# REPLAYED: something on the way sent the request twice, and the answer to the first one is lost.
+_LOOK_AFTER = frozenset({"CONFLICT", "REPLAYED"})
 _MAY_STAND = "The change was sent and may have taken effect."
 
 
@@ -33,10 +35,33 @@ class Vault:
         self.state: OrgState = self.replica.sync()
         self.keys = Keyring(operator, self.state)
         self.progress: Progress = silent
+        # Why the commit sent last, which may yet take effect, has no answer; and the head that it follows.
+        self._silence: StrongholdError | None = None
+        self._silent_base = b""
 
     def commit(self, act: Callable[[Draft], T]) -> T:
-        """Carry out ``act`` as one commit and return what it returned; an act that changes nothing sends nothing."""
+        """Carry out ``act`` as one commit and return what it returned; an act that changes nothing sends nothing.
+
+        Where it ends while something was sent that has no answer, and may yet take effect, the error says so.
+        """
+        try:
+            return self._repeat(act)
+        except StrongholdError as error:
+            if self._silence is None:
+                raise
+            # What cannot be trusted outweighs what was not answered.
+            told = error if isinstance(error, IntegrityError) else self._silence
+            told.message = f"{told.message.rstrip('.')}. {_MAY_STAND}"
+            told.hint = "Look at the state when the server is back, before you run the command again."
+            raise told from (None if error is told else error)
+        except KeyboardInterrupt as interrupt:
+            if self._silence is None:
+                raise
+            raise KeyboardInterrupt(_MAY_STAND) from interrupt
+
+    def _repeat(self, act: Callable[[Draft], T]) -> T:
         sent: list[tuple[bytes, T]] = []
+        self._silence = None
         for _ in range(_ATTEMPTS):
             draft = self.draft()
             try:
@@ -44,15 +69,15 @@ class Vault:
             except (Overtaken, Refused) as error:
                 if not is_overtaken(error) or not self._has_left(draft):
                     raise
-                continue
-            if draft.is_empty:
-                return result
-            draft.require_allowed()
-            commit, after = draft.finish()
-            commit = send_ahead(self.operator, commit, self.progress)
-            sent.append((after.head.document.sha256, result))
-            if self._send(commit, after):
-                return result
+            else:
+                if draft.is_empty:
+                    return result
+                draft.require_allowed()
+                commit, after = draft.finish()
+                commit = send_ahead(self.operator, commit, self.progress)
+                sent.append((after.head.document.sha256, result))
+                if self._send(commit, after):
+                    return result
             # An earlier attempt may have landed after it was looked for: then that one is what took effect.
             for head_sha256, earlier in sent:
                 if self.replica.has_passed(head_sha256):
@@ -75,33 +100,28 @@ class Vault:
 
     def _send(self, commit: Commit, after: OrgState) -> bool:
         """Whether the commit was acknowledged; False: look in the newest chain, which is verified now."""
+        self._silent_base = after.head.document.prev
         try:
             answer = decode_committed(self.operator.post("/commits", commit.encode()))
-        except Refused as refusal:
-            if refusal.code != "CONFLICT":
-                raise
-            self._adopt(self.replica.sync())
-            return False
         except StrongholdError as error:
-            self._look_after(error)
+            if isinstance(error, Refused) and error.code not in _LOOK_AFTER:
+                raise
+            if error.code != "CONFLICT":
+                self._silence = error
+            self._adopt(self.replica.sync())
             return False
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(_MAY_STAND) from interrupt
         if answer.seq != after.seq:
-            raise IntegrityError("The server answers a commit with another number than it has.")
+            self._silence = IntegrityError("The server answers a commit with another number than it has.")
+            raise self._silence
         self._adopt(after)
         return True
-
-    def _look_after(self, error: StrongholdError) -> None:
-        """No answer that can be read: the commit may stand. Where the chain cannot be had either, that is said."""
-        try:
-            self._adopt(self.replica.sync())
-        except StrongholdError:
-            error.message = f"{error.message} {_MAY_STAND}"
-            error.hint = "Look at the state when the server is back, before you run the command again."
-            raise error from None
 
     def _adopt(self, state: OrgState) -> None:
         self.replica.keep(state)
         self.state = state
         self.keys = Keyring(self.operator, state)
+        if state.head.document.sha256 != self._silent_base:
+            # A commit that follows another head than the newest one stands in the chain by now, or never will.
+            self._silence = None

@@ -35,7 +35,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 class Wire:
-    """Keeps what is sent, and breaks off where it is told to: before or after the server took the part."""
+    """Keeps what is sent. Where it is told to, it breaks off before or after the server took the part, or sends it twice."""
 
     def __init__(self, org: TestOrg) -> None:
         self.parts: list[list[bytes]] = []
@@ -57,6 +57,8 @@ class Wire:
         answer = self.passed_on(path, query, body, key_id)  # type: ignore[arg-type]
         if how == "after":
             raise Unavailable("The connection broke.")
+        if how == "twice":
+            raise Refused("REPLAYED", "something on the way sent it again")
         return answer
 
 
@@ -89,7 +91,7 @@ def test_blobs_of_a_large_commit_go_ahead_in_parts_each_once(org: TestOrg) -> No
     assert told[-1][1] == told[-1][2] > 12 * 900_000
 
 
-@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("how", ["before", "after", "twice"])
 def test_after_a_cut_only_what_is_missing_is_sent_again(org: TestOrg, how: str, waits: list[float]) -> None:
     wire = Wire(org)
     wire.breaks = lambda number: how if number == 1 else ""
