@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping
 from stronghold_cli.crypto.keys import GroupKey, ProfileKey
 from stronghold_cli.protocol.documents.agent import Agent, Token
 from stronghold_cli.protocol.documents.group import Group
-from stronghold_cli.protocol.documents.leaves import OldKeyLeaf
 from stronghold_cli.protocol.documents.profile import Grant, Profile
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.rules import expected_members
 from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.older_keys import carry_older_keys
 from stronghold_cli.vault.opening import first_written, open_secrets
 from stronghold_cli.vault.sealing import seal_to_member
 
@@ -143,7 +143,7 @@ def _renew_profile(draft: Draft, profile: Profile, old: ProfileKey) -> tuple[tup
         )
         for group_id in profile.grants
     }
-    _keep_older_keys(draft, profile.id, old, key)
+    carry_older_keys(draft, profile.id, old, key)
     opened = open_secrets(old, draft.keys.ciphertexts(profile.id))
     firsts = first_written(draft, profile, opened.doubles)
     stay = {**opened.secrets, **firsts}
@@ -160,15 +160,3 @@ def _renew_profile(draft: Draft, profile: Profile, old: ProfileKey) -> tuple[tup
     draft.put(profile.replace(epoch=key.epoch, kcv=key.kcv, grants=grants))
     draft.keys.learn_profile(key)
     return tuple(sorted(renewed, key=lambda item: item.name)), garbage
-
-
-def _keep_older_keys(draft: Draft, profile_id: bytes, old: ProfileKey, key: ProfileKey) -> None:
-    """Box the keys of older epochs under the new one; where the server let a box go, no version that is kept needs it."""
-    if not draft.state.leaves("entries", profile_id):
-        return
-    older = draft.keys.older_profile_keys(profile_id)
-    for epoch in draft.state.old_keys(profile_id).keys() - older.keys():
-        draft.set_old_key(profile_id, epoch, None)
-    for former in (*older.values(), old):
-        box = draft.add_blob(key.wrap_old(former, draft.random))
-        draft.set_old_key(profile_id, former.epoch, OldKeyLeaf(kcv=former.kcv, box_sha256=box))

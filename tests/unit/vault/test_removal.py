@@ -141,14 +141,6 @@ def test_history_stays_readable_for_operators_over_several_epochs(org: TestOrg) 
     assert values(org)["API_KEY"] == b"newer"
 
 
-def test_a_box_that_the_server_let_go_of_is_not_carried_on(org: TestOrg) -> None:
-    leave(org)
-    profile = org.profile("production")
-    org.server.blobs.pop(org.state.old_keys(profile.id)[1].box_sha256)
-    org.commit(lambda draft: rekey(draft, profiles=[profile.id]))
-    assert sorted(org.state.old_keys(profile.id)) == [2]
-
-
 def test_a_box_of_an_older_key_that_was_swapped_is_not_opened(org: TestOrg) -> None:
     leave(org)
     profile = org.profile("production")
