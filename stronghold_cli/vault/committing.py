@@ -7,9 +7,10 @@ took effect; else the act is carried out again from its arguments, over the newl
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
-from stronghold_cli.protocol.errors import Conflict, IntegrityError, Refused, StrongholdError
+from stronghold_cli.protocol.errors import Conflict, IntegrityError, Refused, StrongholdError, Unavailable
 from stronghold_cli.protocol.messages import Commit, decode_committed
 from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.vault.ahead import Progress, send_ahead, silent
@@ -17,6 +18,7 @@ from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.keyring import Keyring, Overtaken, is_overtaken
 from stronghold_cli.vault.operator import Operator
 from stronghold_cli.vault.replica import Replica
+from stronghold_cli.vault.work import Work
 
 T = TypeVar("T")
 
@@ -62,8 +64,11 @@ class Vault:
     def _repeat(self, act: Callable[[Draft], T]) -> T:
         sent: list[tuple[bytes, T]] = []
         self._silence = None
-        for _ in range(_ATTEMPTS):
-            draft = self.draft()
+        work = Work()
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._take_turn()
+            draft = self.draft(work)
             try:
                 result = act(draft)
             except (Overtaken, Refused) as error:
@@ -74,7 +79,7 @@ class Vault:
                     return result
                 draft.require_allowed()
                 commit, after = draft.finish()
-                commit = send_ahead(self.operator, commit, self.progress)
+                commit = send_ahead(self.operator, commit, self.progress, is_repeated=attempt > 0)
                 sent.append((after.head.document.sha256, result))
                 if self._send(commit, after):
                     return result
@@ -84,9 +89,10 @@ class Vault:
                     return earlier
         raise Conflict("Others changed the org at every attempt, so nothing was changed.", hint="Run the command again.")
 
-    def draft(self) -> Draft:
+    def draft(self, work: Work | None = None) -> Draft:
         """An empty draft over the newest state; one that is never sent shows what an act would do."""
-        return Draft(self.state, self.operator.keyset, self.keys, self.operator.now, self.operator.random, self.progress)
+        operator = self.operator
+        return Draft(self.state, operator.keyset, self.keys, operator.now, operator.random, self.progress, work)
 
     def refresh(self) -> bool:
         """Bring the state up to date; whether somebody had changed it."""
@@ -98,12 +104,23 @@ class Vault:
         """Whether the org is no longer as it was for a draft; the act itself may have looked already."""
         return self.refresh() or self.state.head.document.sha256 != draft.state.head.document.sha256
 
+    def _take_turn(self) -> None:
+        """Ask the server to hold editors back for a while, whose commits would be first again and again.
+
+        It is a courtesy of the server: without it the act is carried out again all the same.
+        """
+        if self.state.org.document.role_of(self.operator.id) == "admin":
+            with suppress(Refused, Unavailable):
+                self.operator.post("/turn", b"")
+
     def _send(self, commit: Commit, after: OrgState) -> bool:
         """Whether the commit was acknowledged; False: look in the newest chain, which is verified now."""
         self._silent_base = after.head.document.prev
         try:
             answer = decode_committed(self.operator.post("/commits", commit.encode()))
         except StrongholdError as error:
+            if error.code == "TOO_LARGE":
+                raise _too_large(commit) from error
             if isinstance(error, Refused) and error.code not in _LOOK_AFTER:
                 raise
             if error.code != "CONFLICT":
@@ -125,3 +142,13 @@ class Vault:
         if state.head.document.sha256 != self._silent_base:
             # A commit that follows another head than the newest one stands in the chain by now, or never will.
             self._silence = None
+
+
+def _too_large(commit: Commit) -> Refused:
+    """A removal is one commit, so it cannot be cut into pieces: what can be done is told."""
+    size = sum(map(len, commit.blobs)) >> 20
+    return Refused(
+        "TOO_LARGE",
+        f"The change is larger than the server takes at once: {size} MiB stand in it beside what was sent ahead.",
+        hint="Whoever runs the server can raise STRONGHOLD_MAX_AHEAD_BYTES; or change less at once, as one group at a time.",
+    )

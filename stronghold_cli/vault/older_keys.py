@@ -9,6 +9,7 @@ which tells by hashes alone which epochs the kept versions are of.
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from functools import partial
 
 from stronghold_cli.crypto.keys import ProfileKey
 from stronghold_cli.protocol.documents.leaves import OldKeyLeaf, decode_entry_leaf
@@ -32,7 +33,7 @@ def carry_older_keys(draft: Draft, profile_id: bytes, old: ProfileKey, key: Prof
     for epoch in missing:
         draft.set_old_key(profile_id, epoch, None)
     for former in (*older.values(), old):
-        box = draft.add_blob(key.wrap_old(former, draft.random))
+        box = draft.add_blob(draft.work.once(partial(key.wrap_old, former, draft.random), "old key", key.kcv, former.kcv))
         draft.set_old_key(profile_id, former.epoch, OldKeyLeaf(kcv=former.kcv, box_sha256=box))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 
@@ -356,3 +357,59 @@ def test_what_an_editor_spoilt_is_named_and_deleted_by_its_id_or_with_the_next_r
         assert f"in 'production' the secret {shown[name]} was deleted" in done.err
     assert pull(org, token).ok().json() == PRODUCTION
     assert org.run("env", "pull", "-p", "production", "-f", "json").ok().json() == PRODUCTION
+
+
+# An editor's own client: commits to one profile without a pause, and does not wait when it is told to.
+_NEVER_STOPS = """
+import sys
+from stronghold_cli import transport
+from stronghold_cli.commands.acting import open_vault
+from stronghold_cli.crypto.secrets import Secret
+from stronghold_cli.protocol.errors import StrongholdError
+transport.MAX_ATTEMPTS = 1
+vault = open_vault()
+(profile,) = (each for each in vault.state.profiles.values() if each.name == "shared")
+secret_id = bytes(16)
+
+def act(draft):
+    key, version = draft.keys.profile(profile.id), draft.next_version(profile.id, secret_id)
+    secret = Secret(name="NOISE", value=b"x", note=b"", author=draft.keyset.operator_id, time=draft.now)
+    blob = key.seal_secret(secret_id, version, secret, draft.random)
+    draft.write_entry(profile.id, secret_id, blob, epoch=draft.profiles()[profile.id].epoch)
+
+while True:
+    try:
+        vault.commit(act)
+        print("+", end="", flush=True)
+    except StrongholdError as error:
+        print(f"({error.code})", end="", flush=True)
+        vault.refresh()
+"""
+
+
+def test_an_editor_who_commits_without_a_pause_cannot_keep_a_removal_from_taking_effect(
+    org: Org, new_machine: Callable[..., Machine]
+) -> None:
+    values = {f"KEY_{number}": "x" * 200 for number in range(1500)}
+    token, editor = org.make_agent("ci", {"production": values, "shared": {"A": "1"}}), new_machine("editor")
+    add_people(org, {"Eve": ("editor", editor)})
+    with unlocked(org) as vault:
+        (eve,) = (id_ for id_, each in vault.state.org.document.operators.items() if each.name == "Eve")
+        (group,) = (each for each in vault.state.groups.values() if each.name == "shared")
+        (profile,) = (each for each in vault.state.profiles.values() if each.name == "shared")
+        vault.commit(lambda draft: (draft.put(profile.replace(editors=(eve,))), add_operator(draft, group, eve)))
+    start = org.run("--json", "org", "show").ok().json()["head"]["seq"]
+    noise = editor.start(program=(sys.executable, "-c", _NEVER_STOPS))
+    assert noise.stdout is not None
+    try:
+        assert noise.stdout.read(20) == b"+" * 20
+        done = org.run("agent", "compromised", "ci", "--yes", "--json").ok().json()
+        assert len(done["exposed"]["production"]) == 1500
+        noise.stdout.read1(1 << 20)  # what it wrote until now
+        held = time.monotonic()
+        while b"+" not in noise.stdout.read1(1 << 20):
+            assert time.monotonic() < held + 20, "the editor does not go on after the removal"
+    finally:
+        end(noise)
+    assert org.run("--json", "org", "show").ok().json()["head"]["seq"] > start + 21
+    pull(org, token).failed(3)
