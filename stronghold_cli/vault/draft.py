@@ -39,6 +39,7 @@ from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, INNER_MAPS, Chang
 from stronghold_cli.protocol.steps import check_step
 from stronghold_cli.vault.ahead import Progress, silent
 from stronghold_cli.vault.keyring import Keyring
+from stronghold_cli.vault.work import Work
 
 D = TypeVar("D", Agent, Group, Profile)
 
@@ -46,7 +47,7 @@ D = TypeVar("D", Agent, Group, Profile)
 class Draft:
     """Changes over ``state`` by one operator. ``seq`` is the number of the head that it will make.
 
-    ``progress`` is told how far a long act is.
+    ``progress`` is told how far a long act is; ``work`` is what earlier attempts at the same act made.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Draft:
         now: int,
         random: Callable[[int], bytes],
         progress: Progress = silent,
+        work: Work | None = None,
     ) -> None:
         self.state = state
         self.keyset = keyset
@@ -64,6 +66,7 @@ class Draft:
         self.now = now
         self.random = random
         self.progress = progress
+        self.work = Work() if work is None else work
         self.seq = state.seq + 1
         self.lockdowns = state.structure.document.lockdowns
         self._documents: dict[tuple[str, bytes], Agent | Group | Profile | None] = {}
