@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 
+import apsw  # the server's own SQLite: a second one in this process would drop its locks
 import pytest
 
 from stronghold_cli.crypto.secrets import Secret
@@ -88,6 +90,8 @@ def test_pages_follow_each_other_and_end_at_the_first_head(full: Furnished, monk
     ("query", "answer"),
     [
         ("?before=999", (409, "ANCHOR_UNKNOWN")),
+        # ... also where nothing would have to be looked up for the answer
+        ("?before=999&limit=0", (409, "ANCHOR_UNKNOWN")),
         ("?limit=501", (400, "MALFORMED")),
         ("?before=x", (400, "MALFORMED")),
         ("?since=1", (400, "MALFORMED")),
@@ -96,6 +100,44 @@ def test_pages_follow_each_other_and_end_at_the_first_head(full: Furnished, monk
 def test_what_is_not_there_is_told(full: Furnished, query: str, answer: tuple[int, str]) -> None:
     reply = full.org.get(full.org.admin, f"/past{query}")
     assert (reply.status, reply.code) == answer
+
+
+def change_rows(full: Furnished, statement: str, *values: object) -> None:
+    """Change the database behind the server's back, which has forgotten everything then."""
+    world = full.org.world
+    with closing(apsw.Connection(str(world.path))) as connection:
+        connection.execute(statement, values)
+        assert connection.changes() == 1
+    world.restart()
+
+
+def test_a_number_that_no_head_has_is_told(full: Furnished) -> None:
+    """A resume leaves such a gap (section 5)."""
+    add_editor(full.org, full)
+    gap = full.org.state.seq
+    change_rows(full, "DELETE FROM signed_documents WHERE kind = 'head' AND to_seq = ? AND org_id = ?", gap, full.org.org_id)
+    assert full.org.get(full.org.admin, f"/past?before={gap}").code == "ANCHOR_UNKNOWN"
+
+
+def test_whoever_is_no_operator_in_the_signed_org_document_is_told_nothing_of_the_past(full: Furnished) -> None:
+    """The server's own table of operators may be behind, or ahead: the signed document decides."""
+    org = full.org
+    editor = add_editor(org, full, listed=False)
+    draft = org.draft()
+    left = {id_: each for id_, each in draft.org.operators.items() if id_ != editor.operator_id}
+    draft.org = draft.org.replace(operators=left)
+    org.apply(draft)
+    change_rows(full, "UPDATE operators SET ended = 0 WHERE operator_id = ?", editor.operator_id)
+    for path in ("/past", f"/profiles/{full.profile.hex()}/history"):
+        reply = org.get(editor, path)
+        assert (reply.status, reply.code, org.world.last(org.org_id).code) == (401, "OPERATOR_REMOVED", "OPERATOR_REMOVED")
+
+
+def test_an_admin_reads_the_history_of_a_profile_that_no_group_may_read(full: Furnished) -> None:
+    draft = full.org.draft()
+    alone = full.org.add_profile(draft, "alone")
+    full.org.apply(draft)
+    assert full.org.get(full.org.admin, f"/profiles/{alone.hex()}/history").status == 200
 
 
 def test_the_servers_own_maps_are_not_shown(full: Furnished) -> None:
