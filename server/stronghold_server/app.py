@@ -37,7 +37,7 @@ from stronghold_server.housekeeping import Housekeeping
 from stronghold_server.ledger import Entries
 from stronghold_server.openapi import describe
 from stronghold_server.pages import serve_asset, serve_page
-from stronghold_server.past import plan_history, plan_past
+from stronghold_server.past import Past
 from stronghold_server.pulls import Pulls
 from stronghold_server.query import Query
 from stronghold_server.reads import (
@@ -105,7 +105,8 @@ class _Server:
         self._names = tuple(split_name(name) for name in settings.authorities)
         self._founding = Founding(self._log_key, lambda code: forget_setup_code(settings.data_dir, code))
         self._housekeeping = Housekeeping(tools)
-        commits, pulls, ahead = Commits(self._log_key), Pulls(), Ahead(settings.max_ahead_bytes)
+        commits = Commits(self._log_key, (settings.max_kept_versions, settings.max_kept_bytes))
+        pulls, ahead, past = Pulls(), Ahead(settings.max_ahead_bytes), Past(settings.max_page_bytes)
         self._body_limits = {"commit": settings.max_commit_bytes, "blobs": settings.max_part_bytes}
         self._verbs = {
             "commit": _verb("commit", plan_write=commits.plan),
@@ -116,8 +117,8 @@ class _Server:
             "keys": _verb("keys", plan_keys),
             "sealing-keys": _verb("sealing-keys", plan_sealing_keys),
             "contents": _verb("contents", plan_contents),
-            "history": _verb("history", plan_history),
-            "past": _verb("past", plan_past),
+            "history": _verb("history", past.plan_history),
+            "past": _verb("past", past.plan_past),
             "old-keys": _verb("old-keys", plan_old_keys),
             "tokens": _verb("tokens", plan_tokens),
             "audit": _verb("audit", plan_audit),

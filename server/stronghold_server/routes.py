@@ -142,7 +142,12 @@ ROUTES: Final = (
     _signed(
         "history", "KeptSecrets", "The kept versions of a profile's secrets",
         roles=("admin", "editor", "reader"),
-        parameters=(_parameter("secret", "Id", "Of which secret; without it, the last versions of all deleted ones"),),
+        parameters=(
+            _parameter("secret", "Id", "Of which secret; without it, the last values of deleted ones, by id"),
+            _parameter("before", "Count", "Of a secret: what comes after the leaf of this head, as the page before said"),
+            _parameter("after", "Id", "Of deleted ones: those after this id"),
+            _parameter("limit", "Count", "At most this many leaves or deleted secrets (500 unless told, 1000 at most)"),
+        ),
     ),
     _signed(
         "past", "Past", "What commits replaced, the newest first: the way back from a head",
