@@ -110,7 +110,7 @@ class _Chain:
             self.is_whole = leaf.version == self._oldest
         if run.ciphertexts.keys() != {leaf.version for leaf, ciphertext in found if ciphertext is not None}:
             raise Overtaken("The kept versions of a secret are not those that its history names.")
-        if not run.leaves or (not self.is_whole and run.before is None):
+        if not run.leaves:
             raise self._broken("The history of a secret ends before its oldest version.")
         self.before = run.before
         return found

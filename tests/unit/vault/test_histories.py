@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -437,6 +438,24 @@ def test_a_lie_about_deleted_secrets_is_noticed(org: TestOrg, name: str, place: 
     org.server.forge = lie
     with pytest.raises(IntegrityError):
         read_deleted(own, org.profile("production"))
+
+
+def test_boxes_that_no_document_names_are_not_kept(org: TestOrg) -> None:
+    write(org, b"two")
+    rekey(org)
+    own = vault(org)
+    secret_id, profile = known(own, org)[KEY].id, org.profile("production")
+
+    def pad(target: str, body: bytes) -> bytes:
+        if "/history" not in target:
+            return body
+        page = decode_kept_secrets(body)
+        return page.replace(boxes=(*page.boxes, *(os.urandom(64) for _ in range(100)))).encode()
+
+    org.server.forge = pad
+    versions = kept.KeptVersions(own, profile.id)
+    assert [each.number for each in versions.of(secret_id)] == [2, 1]
+    assert len(versions._keys._boxes) == 1
 
 
 def test_a_page_has_a_greatest_length(org: TestOrg) -> None:
