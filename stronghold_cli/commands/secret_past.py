@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stronghold_cli.commands.acting import open_vault, profile_choice
+from stronghold_cli.commands.listing import LimitOption, rows_wanted
 from stronghold_cli.commands.progress import ProgressBar
 from stronghold_cli.commands.reading import mask, operator_profile
 from stronghold_cli.commands.typed import ProfileOption, YesOption
@@ -46,6 +47,11 @@ def history(
     name: NameArgument,
     profile: ProfileOption = None,
     show_values: Annotated[bool, typer.Option("--show-values", help="Print the values as well.")] = False,
+    limit: LimitOption = None,
+    before: Annotated[
+        int | None,
+        typer.Option("--before", metavar="VERSION", min=1, help="Only versions before this one: older pages."),
+    ] = None,
 ) -> None:
     """List the versions of a secret that are kept, the newest first: who wrote them and when. Of deleted ones too.
 
@@ -58,12 +64,14 @@ def history(
     ids = find_histories(vault, found, [name])
     with ProgressBar() as bar:
         vault.progress = bar
-        histories = [read_history(vault, found, id_, with_values=show_values) for id_ in ids]
+        most = rows_wanted(limit)
+        histories = [read_history(vault, found, id_, before=before, most=most, with_values=show_values) for id_ in ids]
         rows = [row for item in histories for row in _rows(vault, found, item)]
     if show_values:
         mask(row.value for row in rows if row.value is not None)
     if settings().json:
         emit_json([_json(row, show_values) for row in rows])
+        _tell_older(histories, found)
         return
     now = int(time.time())
     headers = ("version", "", "written", "time", "by", "note", *(("value",) if show_values else ()), "id")
@@ -86,6 +94,18 @@ def history(
     for item in histories:
         if item.oldest > 1:
             say(f"The versions of {item.name} before {item.oldest} were removed for good.")
+    _tell_older(histories, found)
+
+
+def _tell_older(histories: list[SecretHistory], profile: Profile) -> None:
+    for item in histories:
+        if item.versions and item.versions[-1].number > item.oldest:
+            kept = item.current - item.oldest + 1
+            say(
+                f"{len(item.versions)} of the {kept} versions of {item.name} are shown. For older ones: "
+                f"stronghold secret history {SECRET_PREFIX}{item.id.hex()} --before {item.versions[-1].number} "
+                f"--profile {profile.name}"
+            )
 
 
 def rollback(name: NameArgument, profile: ProfileOption = None, to: VersionOption = None, yes: YesOption = False) -> None:

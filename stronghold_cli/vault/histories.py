@@ -117,9 +117,15 @@ def find_histories(vault: Vault, profile: Profile, names: Iterable[str]) -> dict
 
 
 def read_history(
-    vault: Vault, profile: Profile, secret_id: bytes, *, most: int | None = None, with_values: bool = False
+    vault: Vault,
+    profile: Profile,
+    secret_id: bytes,
+    *,
+    before: int | None = None,
+    most: int | None = None,
+    with_values: bool = False,
 ) -> SecretHistory:
-    """Fetch, verify and open the kept versions of one secret, the newest ``most``; raises ``IntegrityError``."""
+    """Fetch, verify and open the kept versions of one secret, the newest ``most`` of those before version ``before``."""
 
     def read(kept: KeptVersions) -> SecretHistory:
         entry = decode_entry_leaf(vault.state.leaves("entries", profile.id)[secret_id])
@@ -127,6 +133,8 @@ def read_history(
         name = None
         for version, secret in _named(kept.of(secret_id)):
             name = secret.name if name is None and secret is not None else name
+            if before is not None and version.number >= before:
+                continue
             versions.append(version if with_values else version.replace(value=None))
             if len(versions) == most:
                 break

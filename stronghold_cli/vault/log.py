@@ -82,11 +82,14 @@ def require_filter(wanted: Filter) -> Filter:
     return wanted
 
 
-def read_log(vault: Vault, wanted: Filter, limit: int) -> list[Entry]:
-    """The newest ``limit`` entries that pass the filter, the oldest first; ``NotFound`` for a name that never was."""
+def read_log(vault: Vault, wanted: Filter, limit: int, before: int | None = None) -> list[Entry]:
+    """The newest ``limit`` entries that pass the filter, of those before entry ``before``; the oldest first.
+
+    ``NotFound`` for a name that never was.
+    """
     require_filter(wanted)
     reading, found, seen = Reading(vault), list[Entry](), set[Subject]()
-    total = _size(vault)
+    total = _size(vault) if before is None else min(before, _size(vault))
     for leaf in leaves_back(vault, total):
         vault.progress("Reading the log", total - leaf.index, total)
         if wanted.since is not None and leaf.server_time < wanted.since:
