@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from stronghold_cli.protocol.audit import DocumentReference
-from stronghold_cli.protocol.documents.agent import NO_LIMITS
+from stronghold_cli.protocol.documents.agent import NO_LIMITS, Limits
 from stronghold_cli.protocol.documents.leaves import decode_entry_leaf, decode_member_leaf, document_key
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import encode_base64
@@ -21,7 +21,7 @@ from stronghold_cli.protocol.messages_pull import Entry, OwnContents, Proven, Pu
 from stronghold_cli.protocol.names import caseless, nfc
 from stronghold_server.service import Effect, NotQuick, Plan, Request, Tools
 from stronghold_server.states import KnownPull, LoadedState
-from stronghold_server.store.interface import Reader, TokenRow, Writer
+from stronghold_server.store.interface import Reader, TokenRow, UsedToken, Writer
 from stronghold_server.token_limits import LiveToken, RateLimits, require_live, require_not_ended, require_uses_left
 
 MAX_LINKS: Final = 1_000_000
@@ -37,6 +37,7 @@ _SHARE: Final = b',"share":"'
 _SEAL: Final = b'","seal":'
 _WRAP: Final = b',"wrap":'
 Parts: TypeAlias = tuple[bytes, bytes, bytes]
+KnownParts: TypeAlias = tuple[KnownPull, Parts, Parts]
 
 
 class Pulls:
@@ -65,19 +66,6 @@ class Pulls:
         if live.token.limits == NO_LIMITS:
             loaded.pulls.keep((live.token_id, request.received.query), known)
         return _deliver(request, loaded, known, (shared, own))
-
-    def plan_known_pull(self, request: Request, loaded: LoadedState) -> Plan | None:
-        """The plan of a pull that was made before in the same words, in the same state, by a token without limits.
-
-        All that can have changed is the time, and what the transaction looks at again.
-        """
-        token = _token_of(request)
-        known = loaded.pulls.get((token.token_id, request.received.query))
-        if known is None or known.live.ends_by(request.now):
-            return None
-        shared = loaded.shared.get((known.document.id, known.group_id, known.anchor))
-        own = loaded.answers.get((token.token_id, known.document.id))
-        return None if shared is None or own is None else _deliver(request, loaded, known, (shared, own))
 
     def plan_self(self, _: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
         """GET /v1/self?org=SHA256: the agent's own document, its groups, and the profiles granted to them.
@@ -117,18 +105,35 @@ class Pulls:
         return live, _anchor_of(request, *parameters)
 
 
+def known_parts(loaded: LoadedState, token_id: bytes, query: str) -> KnownParts | None:
+    """What a pull in these words gets from memory alone: it was made before, in this state, by a token without limits.
+
+    All that can have changed since is the time, and what the transaction of its entry looks at (``require_share``).
+    """
+    known = loaded.pulls.get((token_id, query))
+    if known is None:
+        return None
+    shared = loaded.shared.get((known.document.id, known.group_id, known.anchor))
+    own = loaded.answers.get((token_id, known.document.id))
+    return None if shared is None or own is None else (known, shared, own)
+
+
+def require_share(used: UsedToken, limits: Limits) -> bytes:
+    """The token's share, where it has not ended and this use was still its; else ``Refused``."""
+    require_not_ended(used.token)
+    require_uses_left(used.token, limits, counted=1)
+    if used.share is None:
+        raise Refused("TOKEN_REVOKED", "the token has been revoked")
+    return used.share
+
+
 def _deliver(request: Request, loaded: LoadedState, known: KnownPull, parts: tuple[Parts, Parts]) -> Plan:
     """The plan that puts the share into an answer, if the token still is what it was."""
     live = known.live
 
     def apply(writer: Writer) -> Effect:
-        used = writer.use_token(request.org_id, live.token_id, request.now)
-        require_not_ended(used.token)
-        require_uses_left(used.token, live.token.limits, counted=1)
-        if used.share is None:
-            raise Refused("TOKEN_REVOKED", "the token has been revoked")
-        body = _join(*parts, encode_base64(used.share).encode("ascii"))
-        return Effect(body=body, head_seq=loaded.state.seq, document=known.document, code=live.code)
+        share = require_share(writer.use_token(request.org_id, live.token_id, request.now), live.token.limits)
+        return Effect(body=join(*parts, share), head_seq=loaded.state.seq, document=known.document, code=live.code)
 
     return Plan(head_sha256=loaded.head_sha256, apply=apply, settle=None)
 
@@ -243,11 +248,12 @@ def _cut(body: bytes) -> tuple[Parts, Parts]:
     return (before, documents, after), (agent, member, seal)
 
 
-def _join(shared: Parts, own: Parts, share: bytes) -> bytes:
-    """The answer of which these are the parts."""
+def join(shared: Parts, own: Parts, share: bytes) -> bytes:
+    """The body of which these are the parts."""
     before, documents, after = shared
     agent, member, seal = own
-    return b"".join((before, _AGENT, agent, _PROFILE, documents, _MEMBER, member, _SHARE, share, _SEAL, seal, _WRAP, after))
+    text = encode_base64(share).encode("ascii")
+    return b"".join((before, _AGENT, agent, _PROFILE, documents, _MEMBER, member, _SHARE, text, _SEAL, seal, _WRAP, after))
 
 
 def require_blobs(reader: Reader, org_id: bytes, hashes: set[bytes]) -> dict[bytes, bytes]:

@@ -7,7 +7,7 @@ only after the write-ahead log was emptied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -80,7 +80,7 @@ DELETE_SHARE: Final = "DELETE FROM shares WHERE org_id = ? AND token_id = ?"
 ADD_TOKEN: Final = "INSERT INTO tokens (token_id, org_id, agent_id, auth_public_key) VALUES (?, ?, ?, ?)"  # noqa: S105
 END_TOKEN: Final = "UPDATE tokens SET ended = ?, ended_at = ? WHERE token_id = ? AND org_id = ? AND ended IS NULL"  # noqa: S105
 USE_TOKEN: Final = (
-    "UPDATE tokens SET last_used = max(ifnull(last_used, 0), ?), uses = uses + 1"  # noqa: S608 - names of columns
+    "UPDATE tokens SET last_used = max(ifnull(last_used, 0), ?), uses = uses + ?"  # noqa: S608 - names of columns
     f" WHERE token_id = ? AND org_id = ? RETURNING {', '.join(TOKEN_COLUMNS)},"
     " (SELECT share FROM shares WHERE shares.org_id = tokens.org_id AND shares.token_id = tokens.token_id)"
 )
@@ -94,7 +94,8 @@ END_OPERATOR: Final = (
     "UPDATE operators SET ended = 1, login_record = x'', keyset_box = x'' WHERE org_id = ? AND operator_id = ?"
 )
 
-USE_NONCE: Final = "INSERT INTO nonces (org_id, key_id, nonce, used_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+ADD_NONCE: Final = "INSERT INTO nonces (org_id, key_id, nonce, used_at) VALUES (?, ?, ?, ?)"
+USE_NONCE: Final = f"{ADD_NONCE} ON CONFLICT DO NOTHING"
 PURGE_NONCES: Final = (
     "DELETE FROM nonces WHERE (org_id, key_id, nonce) IN"
     " (SELECT org_id, key_id, nonce FROM nonces WHERE used_at < ? ORDER BY used_at LIMIT ?)"
@@ -105,11 +106,15 @@ ADD_LOG_SIDE: Final = (
     "INSERT INTO log_sides (org_id, position, server_time, salt, address, user_agent) VALUES (?, ?, ?, ?, ?, ?)"
 )
 ADVANCE_LOG: Final = "UPDATE log_heads SET size = ?, root = ?, peaks = ?, server_time = ?, head_seq = ? WHERE org_id = ?"
-# Rows of the log, by how many of them one statement adds: each call of SQLite costs the event loop's thread a turn.
+# Rows, by how many of them one statement adds: each call of SQLite costs the event loop's thread a turn.
 _ROWS_AT_ONCE: Final = (32, 8, 4, 2, 1)
 ADD_LOG_LEAVES: Final = {count: ADD_LOG_LEAF + ", (?, ?, ?)" * (count - 1) for count in _ROWS_AT_ONCE}
 ADD_LOG_NODES: Final = {count: ADD_LOG_NODE + ", (?, ?, ?, ?)" * (count - 1) for count in _ROWS_AT_ONCE}
 ADD_LOG_SIDES: Final = {count: ADD_LOG_SIDE + ", (?, ?, ?, ?, ?, ?)" * (count - 1) for count in _ROWS_AT_ONCE}
+USE_NONCES: Final = {
+    count: f"{ADD_NONCE}{', (?, ?, ?, ?)' * (count - 1)} ON CONFLICT DO NOTHING RETURNING key_id, nonce"
+    for count in _ROWS_AT_ONCE
+}
 PRUNE_SIDES: Final = (
     "DELETE FROM log_sides WHERE (org_id, position) IN"
     " (SELECT org_id, position FROM log_sides WHERE org_id = ? AND server_time < ? ORDER BY server_time LIMIT ?)"
@@ -252,8 +257,8 @@ class SqliteWriter(SqliteReader):
     def end_token(self, org_id: bytes, token_id: bytes, end: TokenEnd, now: int) -> None:
         self._change(END_TOKEN, end, now, token_id, org_id)
 
-    def use_token(self, org_id: bytes, token_id: bytes, now: int) -> UsedToken:
-        row = self._row(USE_TOKEN, now, token_id, org_id)
+    def use_token(self, org_id: bytes, token_id: bytes, now: int, times: int = 1) -> UsedToken:
+        row = self._row(USE_TOKEN, now, times, token_id, org_id)
         if row is None:
             raise NotFound("there is no such token in the org")
         return UsedToken(token=read_token(row), share=row[8])
@@ -283,6 +288,10 @@ class SqliteWriter(SqliteReader):
 
     def use_nonce(self, org_id: bytes, key_id: str, nonce: bytes, now: int) -> bool:
         return self._change(USE_NONCE, org_id, key_id, nonce, now) == 1
+
+    def use_nonces(self, org_id: bytes, pairs: Collection[tuple[str, bytes]], now: int) -> set[tuple[str, bytes]]:
+        rows = [(org_id, key_id, nonce, now) for key_id, nonce in pairs]
+        return {row for cursor in self._by_rows(USE_NONCES, rows) for row in cursor}
 
     def purge_nonces(self, before: int, limit: int) -> int:
         return self._change(PURGE_NONCES, before, limit)
@@ -356,12 +365,17 @@ class SqliteWriter(SqliteReader):
         self._insert_rows(ADD_LOG_SIDES, self._log_sides)
 
     def _insert_rows(self, statements: Mapping[int, str], rows: list[tuple[Any, ...]]) -> None:
+        for _ in self._by_rows(statements, rows):
+            pass
+        rows.clear()
+
+    def _by_rows(self, statements: Mapping[int, str], rows: Sequence[tuple[Any, ...]]) -> Iterator[apsw.Cursor]:
+        """Run statements that take several rows each until all are in."""
         start = 0
         for count, statement in statements.items():
             while len(rows) - start >= count:
-                self._connection.execute(statement, tuple(chain.from_iterable(rows[start : start + count])))
+                yield self._connection.execute(statement, tuple(chain.from_iterable(rows[start : start + count])))
                 start += count
-        rows.clear()
 
     def _erase(self, statement: str, *values: Any) -> int:
         """Run a statement that takes bytes away which must not stay in a file; how many rows it changed."""
