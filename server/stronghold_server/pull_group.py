@@ -3,13 +3,14 @@
 Each pull is compared with the store inside the transaction as every other request is (``service``): the head for which it
 was planned, its nonce, the end of its token and its share; and its entry is written there. A pull that is not as it was
 planned makes no entry here and is given back: it goes the ordinary way, where it is planned anew or refused with the entry
-that belongs to that. The same happens to all pulls of a group whose work fails.
+that belongs to that. The same happens to all pulls of a group whose work fails; where one of them is a replay, the others
+are entered each in a work of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeAlias
@@ -22,6 +23,10 @@ from stronghold_server.states import LoadedState
 from stronghold_server.store.interface import Store, Writer
 
 Answer: TypeAlias = "bytes | None"
+
+
+class Replayed(Exception):
+    """A request in the group was received before: which one is told when each is entered alone."""
 
 
 class KnownPullRequest:
@@ -66,10 +71,7 @@ class PullGroups:
         if self._is_called:
             return
         self._is_called = True
-        loop = asyncio.get_running_loop()
-        group = _Group(self)
-        future = self._store.write(group)
-        future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._deliver, group, done))
+        self._write(_Group(self))
 
     def take(self) -> list[KnownPullRequest]:
         """All pulls that wait. Called in the store's thread."""
@@ -78,7 +80,10 @@ class PullGroups:
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
     def enter(self, writer: Writer, pulls: list[KnownPullRequest]) -> dict[KnownPullRequest, bytes]:
-        """The bodies of those pulls that are as they were planned, with their entries. ``Refused`` where a token ended."""
+        """The bodies of those pulls that are as they were planned, with their entries.
+
+        ``Replayed`` where a pull was received before, ``Refused`` where a token ended.
+        """
         bodies: dict[KnownPullRequest, bytes] = {}
         for org_id in {pull.org_id: None for pull in pulls}:
             head = writer.lock_head(org_id)
@@ -86,15 +91,16 @@ class PullGroups:
             bodies |= self._enter_of_org(writer, org_id, known)
         return bodies
 
-    def _enter_of_org(self, writer: Writer, org_id: bytes, known: list[KnownPullRequest]) -> dict[KnownPullRequest, bytes]:
-        # The same request twice in one group is a replay: one of them counts.
-        by_nonce = {(pull.signature.key_id.text, pull.signature.nonce): pull for pull in known}
-        new = writer.use_nonces(org_id, by_nonce, max((pull.now for pull in known), default=0))
-        pulls = [pull for pair, pull in by_nonce.items() if pair in new]
+    def _enter_of_org(self, writer: Writer, org_id: bytes, pulls: list[KnownPullRequest]) -> dict[KnownPullRequest, bytes]:
+        nonces = [(pull.signature.key_id.text, pull.signature.nonce) for pull in pulls]
+        if not writer.use_nonces(org_id, nonces, max((pull.now for pull in pulls), default=0)):
+            raise Replayed
+        by_token: dict[bytes, list[KnownPullRequest]] = {}
+        for pull in pulls:
+            by_token.setdefault(pull.signature.key_id.raw, []).append(pull)
         shares = {}
-        for token_id, times in Counter(pull.signature.key_id.raw for pull in pulls).items():
-            of_token = [pull for pull in pulls if pull.signature.key_id.raw == token_id]
-            used = writer.use_token(org_id, token_id, max(pull.now for pull in of_token), times)
+        for token_id, of_token in by_token.items():
+            used = writer.use_token(org_id, token_id, max(pull.now for pull in of_token), len(of_token))
             shares[token_id] = require_share(used, of_token[0].parts[0].live.token.limits)
         for pull in pulls:
             self._append(writer, org_id, pull)
@@ -106,17 +112,26 @@ class PullGroups:
         self._entries.append(writer, org_id, "pull", pull.received, pull.signature, outcome, pull.now)
 
     def _deliver(self, group: _Group, done: Future[dict[KnownPullRequest, bytes]]) -> None:
+        pulls = group.pulls if group.pulls is not None else self.take()
+        if isinstance(done.exception(), Replayed) and len(pulls) > 1:
+            for pull in pulls:
+                self._write(_Group(self, [pull]))
+            return
         bodies = {} if done.exception() is not None else done.result()
-        for pull in group.pulls if group.pulls is not None else self.take():
+        for pull in pulls:
             pull.deliver(bodies.get(pull))
+
+    def _write(self, group: _Group) -> None:
+        loop = asyncio.get_running_loop()
+        self._store.write(group).add_done_callback(lambda done: loop.call_soon_threadsafe(self._deliver, group, done))
 
 
 class _Group:
-    """A work of the store: it takes what waits when it is run first, and the same again where it is run once more."""
+    """A work of the store: unless told which, it takes the pulls that wait when it is run first, and keeps to them."""
 
-    def __init__(self, groups: PullGroups) -> None:
+    def __init__(self, groups: PullGroups, pulls: list[KnownPullRequest] | None = None) -> None:
         self._groups = groups
-        self.pulls: list[KnownPullRequest] | None = None
+        self.pulls = pulls
 
     def __call__(self, writer: Writer) -> dict[KnownPullRequest, bytes]:
         if self.pulls is None:

@@ -365,8 +365,8 @@ class Writer(Reader, Protocol):
     def use_nonce(self, org_id: bytes, key_id: str, nonce: bytes, now: int) -> bool:
         """Remember a request; False where this key used this nonce before: a replay (section 6)."""
 
-    def use_nonces(self, org_id: bytes, pairs: Collection[tuple[str, bytes]], now: int) -> set[tuple[str, bytes]]:
-        """Remember requests, each by (key id, nonce); those of them that are no replays."""
+    def use_nonces(self, org_id: bytes, pairs: Collection[tuple[str, bytes]], now: int) -> bool:
+        """Remember several requests, each by (key id, nonce); False where one of them or more is a replay."""
 
     def purge_nonces(self, before: int, limit: int) -> int:
         """Forget at most ``limit`` nonces used before ``before``; how many went."""
