@@ -17,7 +17,14 @@ from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import encode_base64
 from stronghold_cli.protocol.envelope import Envelope, decode_envelope
 from stronghold_cli.protocol.errors import MalformedError, Refused, Unavailable
-from stronghold_cli.protocol.messages_pull import Entry, OwnContents, Proven, PullAnswer, SelfAnswer
+from stronghold_cli.protocol.messages_pull import (
+    Entry,
+    OwnContents,
+    Proven,
+    PullAnswer,
+    SelfAnswer,
+    encode_own_members,
+)
 from stronghold_cli.protocol.names import caseless, nfc
 from stronghold_server.service import Effect, NotQuick, Plan, Request, Tools
 from stronghold_server.states import KnownPull, LoadedState
@@ -52,20 +59,15 @@ class Pulls:
         profile = _choose_profile(request, loaded, live)
         group_id = _group_of(live, profile)
         shared = loaded.shared.get((profile.id, group_id, anchor))
-        own = loaded.answers.get((live.token_id, profile.id))
         if shared is None:
             if request.is_quick and loaded.state.contents[profile.id].document.entries.size > MAX_QUICK:
                 raise NotQuick
             shared, own = _cut(_gather(reader, loaded, live, profile, anchor))
             loaded.shared.keep((profile.id, group_id, anchor), shared)
             loaded.answers.keep((live.token_id, profile.id), own)
-        elif own is None:
-            own = _cut(_gather(reader, loaded, live, profile, None))[1]
-            loaded.answers.keep((live.token_id, profile.id), own)
-        known = KnownPull(live=live, document=_contents_of(loaded, profile), group_id=group_id, anchor=anchor)
-        if live.token.limits == NO_LIMITS:
-            loaded.pulls.keep((live.token_id, request.received.query), known)
-        return _deliver(request, loaded, known, (shared, own))
+        else:
+            own = _own_parts(reader, loaded, live, profile, group_id)
+        return _deliver(request, loaded, _keep_known(request, loaded, live, profile, anchor), (shared, own))
 
     def plan_self(self, _: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
         """GET /v1/self?org=SHA256: the agent's own document, its groups, and the profiles granted to them.
@@ -118,6 +120,22 @@ def known_parts(loaded: LoadedState, token_id: bytes, query: str) -> KnownParts 
     return None if shared is None or own is None else (known, shared, own)
 
 
+def plan_parts(request: Request, reader: Reader, loaded: LoadedState) -> KnownParts | None:
+    """The same for a pull of an unlimited token that was not made yet, where its group's part is in memory.
+
+    ``Refused`` as for every pull.
+    """
+    live = require_live(loaded.state, _token_of(request), request.received.address, request.now)
+    anchor = _anchor_of(request, "profile", "profile_id")
+    profile = _choose_profile(request, loaded, live)
+    group_id = _group_of(live, profile)
+    shared = loaded.shared.get((profile.id, group_id, anchor))
+    if shared is None:
+        return None
+    own = _own_parts(reader, loaded, live, profile, group_id)
+    return _keep_known(request, loaded, live, profile, anchor), shared, own
+
+
 def require_share(used: UsedToken, limits: Limits) -> bytes:
     """The token's share, where it has not ended and this use was still its; else ``Refused``."""
     require_not_ended(used.token)
@@ -136,6 +154,28 @@ def _deliver(request: Request, loaded: LoadedState, known: KnownPull, parts: tup
         return Effect(body=join(*parts, share), head_seq=loaded.state.seq, document=known.document, code=live.code)
 
     return Plan(head_sha256=loaded.head_sha256, apply=apply, settle=None)
+
+
+def _keep_known(request: Request, loaded: LoadedState, live: LiveToken, profile: Profile, anchor: bytes) -> KnownPull:
+    """What the same words get from now on; kept where nothing has to be counted."""
+    document, group_id = _contents_of(loaded, profile), _group_of(live, profile)
+    known = KnownPull(live=live, document=document, group_id=group_id, anchor=anchor)
+    if live.token.limits == NO_LIMITS:
+        loaded.pulls.keep((live.token_id, request.received.query), known)
+    return known
+
+
+def _own_parts(reader: Reader, loaded: LoadedState, live: LiveToken, profile: Profile, group_id: bytes) -> Parts:
+    """What is the token's own in its answer, kept or made now: a point read, two proofs and their encoding."""
+    own = loaded.answers.get((live.token_id, profile.id))
+    if own is None:
+        members = loaded.tree("members", group_id)
+        member = members[live.token_id]
+        seal_sha256 = decode_member_leaf(member).sealed_sha256
+        seal = require_blobs(reader, loaded.state.org_id, {seal_sha256})[seal_sha256]
+        own = encode_own_members(_prove(loaded, "agent", live.agent.id), member, members.prove(live.token_id), seal)
+        loaded.answers.keep((live.token_id, profile.id), own)
+    return own
 
 
 def _contents_of(loaded: LoadedState, profile: Profile) -> DocumentReference:
@@ -203,19 +243,19 @@ def _group_of(live: LiveToken, profile: Profile) -> bytes:
     return min(profile.grants.keys() & live.agent.groups)
 
 
-def _gather(reader: Reader, loaded: LoadedState, live: LiveToken, profile: Profile, anchor: bytes | None) -> bytes:
-    """The whole answer with an empty share; without an anchor, one without the org's links and the entries."""
+def _gather(reader: Reader, loaded: LoadedState, live: LiveToken, profile: Profile, anchor: bytes) -> bytes:
+    """The whole answer with an empty share."""
     state = loaded.state
     group_id = _group_of(live, profile)
     members = loaded.tree("members", group_id)
     member = members[live.token_id]
     seal_sha256 = decode_member_leaf(member).sealed_sha256
     wrap_sha256 = profile.grants[group_id].wrap_sha256
-    leaves: Mapping[bytes, bytes] = loaded.tree("entries", profile.id) if anchor is not None else {}
+    leaves: Mapping[bytes, bytes] = loaded.tree("entries", profile.id)
     hashes = {key: leaf.ciphertext_sha256 for key in leaves if (leaf := decode_entry_leaf(leaves[key])).is_live}
     blobs = require_blobs(reader, state.org_id, {seal_sha256, wrap_sha256, *hashes.values()})
     return PullAnswer(
-        org=() if anchor is None else org_links(reader, state.org_id, anchor),
+        org=org_links(reader, state.org_id, anchor),
         head=state.head.envelope,
         structure=state.structure.envelope,
         agent=_prove(loaded, "agent", live.agent.id),

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 from stronghold_cli.protocol.errors import StrongholdError
-from stronghold_server.access import read_signature, verify
+from stronghold_cli.protocol.requests import RequestSignature
+from stronghold_server.access import Caller, read_signature, verify
 from stronghold_server.pull_group import KnownPullRequest, PullGroups
-from stronghold_server.pulls import known_parts
-from stronghold_server.received import CORRELATION_BYTES, Name, read_request
-from stronghold_server.service import Tools
+from stronghold_server.pulls import known_parts, plan_parts
+from stronghold_server.received import CORRELATION_BYTES, Name, Received, read_request
+from stronghold_server.service import Request, Tools
+from stronghold_server.token_limits import is_unlimited
 
 LOGGER: Final = logging.getLogger("stronghold")
 _PATH: Final = b"/v1/pull"
@@ -77,7 +79,7 @@ class Quick:
         correlation_id: bytes,
         deliver: Callable[[bytes | None], None],
     ) -> KnownPullRequest | None:
-        """The pull, verified, if token, state and answer are in memory.
+        """The pull, verified, if its state and all that its group gets are in memory.
 
         Nothing of these is believed to be the newest: all of it is compared in the transaction of the entry.
         """
@@ -85,14 +87,35 @@ class Quick:
         scope = {"method": "GET", "headers": headers, "raw_path": path, "query_string": query, "client": client}
         received = read_request(scope, b"", self._names, correlation_id)
         signature = read_signature(received)
-        token = self._tools.tokens.get(signature.key_id.raw) if signature.key_id.kind == "t" else None
-        loaded = None if token is None else self._tools.states.newest(token.org_id)
-        if token is None or loaded is None:
+        if signature.key_id.kind != "t":
             return None
         now = self._tools.now()
-        parts = known_parts(loaded, token.token_id, received.query)
-        if parts is None or parts[0].live.ends_by(now):
+        token = self._tools.tokens.get(signature.key_id.raw)
+        loaded = None if token is None else self._tools.states.newest(token.org_id)
+        parts = None if token is None or loaded is None else known_parts(loaded, token.token_id, received.query)
+        if token is None or loaded is None or parts is None:
+            return self._plan_new(received, signature, now, deliver)
+        if parts[0].live.ends_by(now):
             return None
         verify(signature, token.auth_public_key, now)
+        self._tools.times.see(token.org_id, signature.created)
+        return KnownPullRequest(received, signature, loaded, parts, now, deliver)
+
+    def _plan_new(
+        self, received: Received, signature: RequestSignature, now: int, deliver: Callable[[bytes | None], None]
+    ) -> KnownPullRequest | None:
+        """The first pull of a token, or of one that was forgotten: what is its own is read from the store."""
+        with self._tools.store.read() as reader:
+            token = reader.token(signature.key_id.raw)
+            loaded = None if token is None else self._tools.states.newest(token.org_id)
+            if token is None or loaded is None or not is_unlimited(loaded.state, token):
+                return None
+            verify(signature, token.auth_public_key, now)
+            caller = Caller(org_id=token.org_id, signature=signature, token=token, operator=None)
+            request = Request(received=received, caller=caller, subject=b"", now=now, is_first_attempt=True)
+            parts = plan_parts(request, reader, loaded)
+        if parts is None:
+            return None
+        self._tools.tokens.keep(token)
         self._tools.times.see(token.org_id, signature.created)
         return KnownPullRequest(received, signature, loaded, parts, now, deliver)

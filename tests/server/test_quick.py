@@ -17,6 +17,9 @@ import pytest
 import uvicorn
 
 from stronghold_cli.crypto.keys import TokenSecret
+from stronghold_cli.protocol.audit import DEPRECATED
+from stronghold_cli.protocol.documents.agent import Limits as TokenLimits
+from stronghold_cli.protocol.documents.agent import Rate
 from stronghold_cli.protocol.errors import Refused
 from stronghold_cli.protocol.messages_pull import decode_pull_answer
 from stronghold_cli.protocol.requests import KeyId
@@ -187,7 +190,7 @@ def begin(full: Furnished, lines: Lines, url: str | None = None) -> bool:
 
 def test_short_way_takes_only_what_it_knows(full: Furnished, caplog: pytest.LogCaptureFixture) -> None:
     assert begin(full, signed(full))
-    assert not begin(full, signed(full, full.second_token))  # its answer was never made
+    assert begin(full, signed(full, full.second_token))  # its first pull: its group's part is known
     assert not begin(full, [])
     assert not begin(full, signed(full, created=full.org.world.now - 61))
     wrong = [(name, value.replace(b"sh=:", b"sh=:A", 1)[: len(value)]) for name, value in signed(full)]
@@ -196,6 +199,72 @@ def test_short_way_takes_only_what_it_knows(full: Furnished, caplog: pytest.LogC
         assert not begin(full, signed(full))  # the application writes the line
     full.org.world.restart()
     assert not begin(full, signed(full))
+
+
+@pytest.mark.parametrize("whose", ["known", "new"])
+def test_signature_and_clock_are_looked_at_for_known_and_for_new_tokens(full: Furnished, whose: str) -> None:
+    world = full.org.world
+    token, other = (full.token, full.second_token) if whose == "known" else (full.second_token, full.token)
+    stranger = TokenSecret(full.org.tokens[other].token.secret).auth
+    before = len(world.log(full.org.org_id))
+    forged = world.sign(stranger, KeyId(kind="t", raw=token), "GET", target_of(full))
+    late = signed(full, token, created=world.now - 61)
+    for lines, code in ((forged, "SIGNATURE_INVALID"), (late, "CLOCK_SKEW")):
+        assert not begin(full, lines)
+        assert world.call("GET", target_of(full), headers=lines).code == code
+    assert len(world.log(full.org.org_id)) == before
+    assert begin(full, signed(full, token))
+
+
+def change_token(full: Furnished, **changes: object) -> None:
+    draft = full.org.draft()
+    full.org.change_token(draft, full.agent, full.token, **changes)
+    full.org.apply(draft)
+    full.org.get_as_token(full.second_token, "/v1/pull")  # the group's part of the new state
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        TokenLimits(addresses=("192.0.2.0/24",), rate=None, uses=None),
+        TokenLimits(addresses=(), rate=Rate(requests=50, seconds=60), uses=None),
+        TokenLimits(addresses=(), rate=None, uses=50),
+    ],
+)
+def test_limited_tokens_go_to_the_application_where_that_is_counted(full: Furnished, limits: TokenLimits) -> None:
+    change_token(full, limits=limits)
+    assert begin(full, signed(full, full.second_token))
+    for _ in range(2):
+        assert not begin(full, signed(full))
+        assert full.org.get_as_token(full.token, "/v1/pull").status == 200
+
+
+def test_first_pull_of_a_token_is_as_whole_as_the_applications(full: Furnished) -> None:
+    world = full.org.world
+    change_token(full, state="deprecated")
+    answers, ways = [], []
+    for is_quick in (True, False):
+        before = world.quick_answers
+        world.is_quick = is_quick
+        answers.append(full.org.get_as_token(full.token, "/v1/pull").body)
+        ways.append(world.quick_answers - before)
+    assert ways == [1, 0]
+    assert answers[0] == answers[1] == decode_pull_answer(answers[0]).encode()
+    assert [entry.code for entry in world.log(full.org.org_id)[-2:]] == [DEPRECATED] * 2
+
+
+def test_token_that_may_not_pull_is_refused_by_the_application(full: Furnished) -> None:
+    org, world = full.org, full.org.world
+    change_token(full, not_after=world.now + 10)
+    assert begin(full, signed(full))
+    world.now += 10
+    assert not begin(full, signed(full))
+    assert not begin(full, signed(full, full.second_token), f"{target_of(full)}&profile=none")
+    draft = org.draft()
+    draft.agents[full.agent] = draft.agents[full.agent].replace(state="paused")
+    org.apply(draft)
+    assert not begin(full, signed(full, full.second_token))
+    assert org.get_as_token(full.second_token, "/v1/pull").code == "AGENT_PAUSED"
 
 
 @pytest.mark.parametrize(
