@@ -40,6 +40,7 @@ from stronghold_server.pages import serve_asset, serve_page
 from stronghold_server.past import Past
 from stronghold_server.pulls import Pulls
 from stronghold_server.query import Query
+from stronghold_server.quick import Headers, Quick
 from stronghold_server.reads import (
     plan_audit,
     plan_contents,
@@ -79,7 +80,7 @@ def create_app(
     *,
     clock: Callable[[], float] = time.time,
     random: Callable[[int], bytes] = os.urandom,
-) -> ASGIApp:
+) -> Application:
     """The application on an open store; ``clock`` gives Unix seconds, ``random`` fresh random bytes."""
     tools = Tools(
         store=store,
@@ -131,7 +132,7 @@ class _Server:
             "tokens": _verb("tokens", plan_tokens),
             "audit": _verb("audit", plan_audit),
             "login": _verb("login", plan_keyset),
-            "pull": _verb("pull", pulls.plan_pull, is_quick=True).replace(plan_known=pulls.plan_known_pull),
+            "pull": _verb("pull", pulls.plan_pull, is_quick=True),
             "self": _verb("self", pulls.plan_self, is_quick=True),
         }
         self._open: dict[str, Callable[..., Response]] = {
@@ -144,7 +145,7 @@ class _Server:
             "asset": serve_asset,
         }
 
-    def application(self) -> ASGIApp:
+    def application(self) -> Application:
         routes = (*ROUTES, *PAGES)
         application = Starlette(
             # Routes are tried one after the other: those that pipelines call stand first.
@@ -155,7 +156,7 @@ class _Server:
         application.router.redirect_slashes = False
         # What pipelines call goes past the router and its middleware: their paths are plain texts.
         hot = {(route.method, route.path): self._endpoint(route) for route in ROUTES if route.key_kind == "t"}
-        return _BelowBasePath(application, self._names, hot)
+        return Application(application, self._names, hot, Quick(self._tools, self._names, self._random, _headers))
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -219,7 +220,7 @@ class _Server:
         return self._identified(_fail(error, correlation_id), correlation_id)
 
     def _identified(self, response: Response, correlation_id: bytes) -> Response:
-        response.raw_headers.append((b"stronghold-correlation-id", correlation_id.hex().encode("ascii")))
+        response.raw_headers.append(_correlation(correlation_id))
         return response
 
     def _count(self, refusal: Refused) -> None:
@@ -247,10 +248,11 @@ class _Endpoint:
         await self._application(scope, receive, send)
 
 
-class _BelowBasePath:
-    """Takes a configured base path off before routing, for proxies that leave it in; the raw path stays as it was.
+class Application:
+    """The ASGI application, and beside it ``quick``, the short way for pulls that memory knows.
 
-    ``hot`` are routes that are told by method and path alone.
+    It takes a configured base path off before routing, for proxies that leave it in; the raw path stays as it was. ``hot``
+    are routes that are told by method and path alone.
     """
 
     def __init__(
@@ -258,7 +260,9 @@ class _BelowBasePath:
         application: ASGIApp,
         names: tuple[Name, ...],
         hot: Mapping[tuple[str, str], ASGIApp],
+        quick: Quick,
     ) -> None:
+        self.quick = quick
         self._application = application
         self._names = names
         self._hot = hot
@@ -313,8 +317,21 @@ def _fail(error: Exception, correlation_id: bytes) -> Response:
 def _json(body: bytes, status: int = 200) -> Response:
     response = Response(None, status)
     response.body = body
-    response.raw_headers = [*_HEADERS, (b"content-length", str(len(body)).encode("ascii"))]
+    response.raw_headers = [*_HEADERS, _length(len(body))]
     return response
+
+
+def _headers(length: int, correlation_id: bytes) -> Headers:
+    """Those of an answer with a body of this length."""
+    return (*_HEADERS, _length(length), _correlation(correlation_id))
+
+
+def _length(length: int) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % length
+
+
+def _correlation(correlation_id: bytes) -> tuple[bytes, bytes]:
+    return b"stronghold-correlation-id", correlation_id.hex().encode("ascii")
 
 
 def _path_id(parameters: Mapping[str, str], name: str, length: int) -> bytes | None:

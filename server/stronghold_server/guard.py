@@ -1,7 +1,7 @@
 """Deadlines and caps on connections, before anything of a request is believed.
 
 uvicorn has no deadline for receiving a request and no cap on its headers or body. ``guarded`` makes a protocol class of its
-httptools protocol that adds, per connection:
+httptools protocol that adds, per connection, for what the application answers and for what is answered before it alike:
 
 - a whole request (head and body) within ``receive_seconds`` of its first byte, or of the connection's beginning;
 - a cap on the head's bytes and header lines (431), on the body by its route, told from Content-Length before the body comes
@@ -19,10 +19,11 @@ import re
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from stronghold_cli.protocol.encoding import encode_json
 from stronghold_cli.protocol.record import Record
+from stronghold_server.quick import Quick
+from stronghold_server.quick_protocol import QuickProtocol
 
 PINNED_UVICORN: Final = "0.54"
 LINGER_SECONDS: Final = 1.0
@@ -79,7 +80,7 @@ class _Memory:
         self.limit = limit
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class GuardedProtocol(QuickProtocol):
     """One guarded connection; see ``guarded``."""
 
     limits: Limits
@@ -168,7 +169,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._fed_head_bytes = 0
         if self.parser.should_upgrade():
             self._stop(_Refusal(400, "REQUEST_MALFORMED", "The server speaks HTTP/1.1 and nothing else."))
-        large = _LARGE.fullmatch(self.url) if self.parser.get_method() == b"POST" else None
+        method = self.parser.get_method()
+        if self.begins_quickly(method):
+            return
+        large = _LARGE.fullmatch(self.url) if method == b"POST" else None
         self._body_limit = self.limits.max_body_bytes
         if large is not None:
             self._body_limit = self.limits.max_commit_bytes if large[1] == b"commits" else self.limits.max_part_bytes
@@ -287,9 +291,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._held = 0
 
 
-def guarded(limits: Limits) -> type[GuardedProtocol]:
-    """The protocol class for ``uvicorn.Config(http=…)`` with these limits; its connections share one memory budget."""
-    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits, "memory": _Memory(limits.max_memory_bytes)})
+def guarded(limits: Limits, quick: Quick | None = None) -> type[GuardedProtocol]:
+    """The protocol class for ``uvicorn.Config(http=…)`` with these limits; its connections share one memory budget.
+
+    Requests that ``quick`` takes do not reach the application.
+    """
+    members = {"limits": limits, "memory": _Memory(limits.max_memory_bytes), "quick": quick}
+    return type("GuardedProtocol", (GuardedProtocol,), members)
 
 
 def _headers_too_large() -> _Refusal:

@@ -14,7 +14,7 @@ Ids and hashes are raw bytes (org_id 32, other ids 16, hashes 32), times Unix se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Final, Literal, Protocol, TypeVar
@@ -342,8 +342,8 @@ class Writer(Reader, Protocol):
     def end_token(self, org_id: bytes, token_id: bytes, end: TokenEnd, now: int) -> None:
         """Say that a token is over, and why; a token that ended before keeps its first end."""
 
-    def use_token(self, org_id: bytes, token_id: bytes, now: int) -> UsedToken:
-        """Count one use; the token with it, and its share."""
+    def use_token(self, org_id: bytes, token_id: bytes, now: int, times: int = 1) -> UsedToken:
+        """Count a use, or several; the token with them, and its share."""
 
     def add_operator(
         self,
@@ -367,6 +367,9 @@ class Writer(Reader, Protocol):
 
     def use_nonce(self, org_id: bytes, key_id: str, nonce: bytes, now: int) -> bool:
         """Remember a request; False where this key used this nonce before: a replay (section 6)."""
+
+    def use_nonces(self, org_id: bytes, pairs: Collection[tuple[str, bytes]], now: int) -> bool:
+        """Remember several requests, each by (key id, nonce); False where one of them or more is a replay."""
 
     def purge_nonces(self, before: int, limit: int) -> int:
         """Forget at most ``limit`` nonces used before ``before``; how many went."""

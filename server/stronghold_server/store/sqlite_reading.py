@@ -62,8 +62,12 @@ OPERATOR: Final = (
 
 LOG_HEAD: Final = "SELECT size, root, peaks, server_time, head_seq FROM log_heads WHERE org_id = ?"
 LOG_LEAVES: Final = "SELECT position, leaf FROM log_leaves WHERE org_id = ? AND position >= ? ORDER BY position LIMIT ?"
+# The node of a level at a position stands in the row of its last leaf.
 LOG_NODES: Final = (
-    "SELECT hash FROM log_nodes WHERE org_id = ? AND level = ? AND position >= ? AND position < ? ORDER BY position"
+    "WITH RECURSIVE ends (position, count) AS"
+    " (SELECT ((?2 + 1) << ?1) - 1, 1 UNION ALL SELECT position + (1 << ?1), count + 1 FROM ends WHERE count < ?3)"
+    " SELECT position, substr(nodes, ?1 * 32 + 1, 32) FROM ends CROSS JOIN log_leaves USING (position)"
+    " WHERE org_id = ?4 AND length(nodes) >= ?1 * 32 + 32"
 )
 LOG_SIDE: Final = "SELECT salt, address, user_agent FROM log_sides WHERE org_id = ? AND position = ?"
 COUNTERS: Final = "SELECT kind, count FROM counters ORDER BY kind"
@@ -205,7 +209,7 @@ class SqliteReader:
         return list(self._rows(LOG_LEAVES, org_id, start, limit))
 
     def log_nodes(self, org_id: bytes, level: int, start: int, limit: int) -> list[bytes]:
-        return [row[0] for row in self._rows(LOG_NODES, org_id, level, start, start + limit)]
+        return [node for _, node in sorted(self._rows(LOG_NODES, level, start, limit, org_id))] if limit > 0 else []
 
     def log_side(self, org_id: bytes, index: int) -> Side | None:
         row = self._row(LOG_SIDE, org_id, index)
