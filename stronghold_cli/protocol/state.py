@@ -17,10 +17,10 @@ from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.head import Head
 from stronghold_cli.protocol.documents.invite import Invite
 from stronghold_cli.protocol.documents.leaves import (
+    DOCUMENT_KINDS,
     EntryLeaf,
     MemberLeaf,
     OldKeyLeaf,
-    decode_document_leaf,
     decode_entry_leaf,
     decode_member_leaf,
     decode_old_key_leaf,
@@ -119,11 +119,6 @@ class OrgState(Record):
         """The old-key leaves of a profile by epoch."""
         return {decode_u64(key): decode_old_key_leaf(value) for key, value in self.leaves("old_keys", profile_id).items()}
 
-    def agent_names(self) -> dict[bytes, str]:
-        """The names of all agents by id, from the documents map alone: agents are many, and costly to decode."""
-        named = ((split_document_key(key), leaf) for key, leaf in self.leaves(*DOCUMENTS).items())
-        return {id_: decode_document_leaf(leaf).name for (kind, id_), leaf in named if kind == "agent"}
-
     def documents(self, kind: str) -> Mapping[bytes, OrgDocument]:
         """The documents of a kind by id."""
         by_kind: dict[str, Mapping[bytes, OrgDocument]] = {
@@ -179,6 +174,17 @@ def lay_over(before: OrgState | None, changes: Changes, *, anchor: bytes | None 
     )
     _check_org_ids(before, state)
     return state
+
+
+def changed_documents(before: OrgState, after: OrgState) -> dict[str, set[bytes]]:
+    """By kind the ids of the documents that came, went or changed between two states; none is decoded for that."""
+    old, new = before.leaves(*DOCUMENTS), after.leaves(*DOCUMENTS)
+    changed: dict[str, set[bytes]] = {kind: set() for kind in DOCUMENT_KINDS}
+    if old is not new:
+        keys = [key for key, value in new.items() if old.get(key) != value]
+        for kind, id_ in map(split_document_key, (*keys, *(old.keys() - new.keys()))):
+            changed[kind].add(id_)
+    return changed
 
 
 def verify_signers(state: OrgState, *, known: OrgState | None = None) -> None:

@@ -96,9 +96,9 @@ def drop_expired_tokens(draft: Draft, agent: Agent) -> dict[bytes, Token]:
 def _drop_expired_tokens(draft: Draft, group_ids: set[bytes]) -> dict[bytes, bytes]:
     """Of all agents of these groups; returns the tokens' ids with the agents'."""
     expired = {}
-    for agent in draft.agents().values():
-        if not group_ids.isdisjoint(agent.groups):
-            expired.update(dict.fromkeys(drop_expired_tokens(draft, agent), agent.id))
+    agents = {agent.id: agent for group_id in sorted(group_ids) for agent in draft.agents_with_tokens(group_id)}
+    for agent in agents.values():
+        expired.update(dict.fromkeys(drop_expired_tokens(draft, agent), agent.id))
     return expired
 
 
@@ -108,12 +108,10 @@ def _is_past(agent: Agent, not_after: int | None, now: int) -> bool:
 
 def _renew_groups(draft: Draft, group_ids: tuple[bytes, ...]) -> None:
     """New keys, sealed to everybody who is a member in the draft, and to nobody else."""
-    agents: dict[bytes, list[Agent]] = {group_id: [] for group_id in group_ids}
-    for agent in draft.agents().values():
-        for group_id in agents.keys() & set(agent.groups):
-            agents[group_id].append(agent)
     known = draft.groups()
-    members = {group_id: expected_members(draft.org, known[group_id], agents[group_id]) for group_id in group_ids}
+    members = {
+        group_id: expected_members(draft.org, known[group_id], draft.agents_with_tokens(group_id)) for group_id in group_ids
+    }
     done, total = 0, sum(map(len, members.values()))
     for group_id, leaves in members.items():
         group: Group = known[group_id]
