@@ -40,6 +40,7 @@ from stronghold_server.past import plan_history, plan_past
 from stronghold_server.pulls import Pulls
 from stronghold_server.query import Query
 from stronghold_server.quick import Headers, Quick
+from stronghold_server.random_pool import RandomPool
 from stronghold_server.reads import (
     plan_audit,
     plan_contents,
@@ -83,7 +84,7 @@ def create_app(
     tools = Tools(
         store=store,
         states=States(),
-        entries=Entries(random),
+        entries=Entries(RandomPool(random)),  # used in the store's thread
         counts=Counts(),
         times=Times(),
         refused=RateLimits(),
@@ -101,7 +102,7 @@ class _Server:
         self._tools = tools
         self._settings = settings
         self._log_key = (log_key.id, log_key.sign.public)
-        self._random = random
+        self._random = RandomPool(random)  # used in the event loop's thread
         self._names = tuple(split_name(name) for name in settings.authorities)
         self._founding = Founding(self._log_key, lambda code: forget_setup_code(settings.data_dir, code))
         self._housekeeping = Housekeeping(tools)
