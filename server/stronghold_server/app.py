@@ -41,6 +41,7 @@ from stronghold_server.past import Past
 from stronghold_server.pulls import Pulls
 from stronghold_server.query import Query
 from stronghold_server.quick import Headers, Quick
+from stronghold_server.random_pool import RandomPool
 from stronghold_server.reads import (
     plan_audit,
     plan_contents,
@@ -85,7 +86,7 @@ def create_app(
     tools = Tools(
         store=store,
         states=States(),
-        entries=Entries(random),
+        entries=Entries(RandomPool(random)),  # used in the store's thread
         counts=Counts(),
         times=Times(),
         refused=RateLimits(),
@@ -103,7 +104,7 @@ class _Server:
         self._tools = tools
         self._settings = settings
         self._log_key = (log_key.id, log_key.sign.public)
-        self._random = random
+        self._random = RandomPool(random)  # used in the event loop's thread
         self._names = tuple(split_name(name) for name in settings.authorities)
         self._founding = Founding(self._log_key, lambda code: forget_setup_code(settings.data_dir, code))
         self._housekeeping = Housekeeping(tools)

@@ -94,6 +94,7 @@ class GuardedProtocol(QuickProtocol):
         self._refusal: _Refusal | None = None
         self._refused = False
         self._in_head = True
+        self._is_whole = False
         self._fed_head_bytes = 0
         self._head_bytes = 0
         self._body_bytes = 0
@@ -122,11 +123,13 @@ class GuardedProtocol(QuickProtocol):
         if self._refused:
             self._discard(len(data))
             return
-        if self._receive_timer is None:
-            self._start_receiving()
+        self._is_whole = False
         if self._in_head:
             self._fed_head_bytes += len(data)
         super().data_received(data)
+        # A request that came in one piece, as nearly all do, needs no deadline.
+        if not self._is_whole and self._receive_timer is None and not self._refused:
+            self._start_receiving()
         # A header that has not ended makes no callback: its bytes are counted as they are fed.
         if self._in_head and self._fed_head_bytes > self.limits.max_header_bytes and not self._refused:
             self._refuse(_headers_too_large())
@@ -151,8 +154,7 @@ class GuardedProtocol(QuickProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._body_bytes = 0
-        if self._receive_timer is None:
-            self._start_receiving()
+        self._is_whole = False
 
     def on_url(self, url: bytes) -> None:
         self._count_head(len(url))
@@ -192,6 +194,7 @@ class GuardedProtocol(QuickProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._is_whole = True
         self._stop_receiving()
         super().on_message_complete()
 

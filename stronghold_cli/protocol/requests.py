@@ -41,6 +41,7 @@ _PARAMETERS = (
     r';created=(?P<created>0|[1-9][0-9]{0,14});nonce="(?P<nonce>[0-9a-f]{32})"'
     rf';keyid="(?P<key_id>{_KEY_ID})";alg="ed25519";tag="stronghold-v1"'
 )
+_DIGEST_OF_NOTHING = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
 # Patterns, compiled when they are first used (``re`` keeps them): a client signs and never parses.
 _TARGET = rf"(?P<path>{_PATH})(?:\?(?P<query>{_QUERY}))?"
 _SIGNATURE_INPUT = rf"sh=(?P<parameters>{_PARAMETERS})"
@@ -211,7 +212,7 @@ def _components(method: str, authority: str, target: str) -> str:
 
 def _content_digest(body: bytes) -> str:
     """RFC 9530, with SHA-256 alone."""
-    return f"sha-256=:{encode_base64(digest(body))}:"
+    return f"sha-256=:{encode_base64(digest(body))}:" if body else _DIGEST_OF_NOTHING
 
 
 def _one_header(lines: Sequence[str], name: str, form: str) -> re.Match[str]:
