@@ -110,15 +110,15 @@ def peak_of(environment: dict[str, str], *words: str) -> int:
     return int(done.stdout) >> 10
 
 
-def found(folder: Path, address: str, environment: dict[str, str]) -> None:
-    """An org whose operator is unlocked."""
+def found(folder: Path, address: str, environment: dict[str, str], kits: str = "kits") -> None:
+    """An org whose operator is unlocked; ``kits`` is the name of the file with its kits."""
     passphrase = folder / "passphrase"
     passphrase.write_text(secrets.token_urlsafe(24) + "\n")
     passphrase.chmod(0o600)
     code = run(environment, "server", "setup-code", "--data-dir", str(folder / "data"))[0].decode().strip()
     run(
         environment, "init", "--server", address, "--setup-code", code, "--org", "Bench", "--name", "bench",
-        "--passphrase-file", str(passphrase), "--kit-file", str(folder / "kits"),
+        "--passphrase-file", str(passphrase), "--kit-file", str(folder / kits),
     )  # fmt: skip
 
 

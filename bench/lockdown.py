@@ -75,7 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="stronghold-lockdown-") as name,
-        large.server(Path(name)) as (address, environment),
+        large.server(Path(name)) as (address, environment, _),
     ):
         large.found(Path(name), address, environment)
         started = time.perf_counter()

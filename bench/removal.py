@@ -68,7 +68,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="stronghold-removal-") as name,
-        large.server(Path(name)) as (address, environment),
+        large.server(Path(name)) as (address, environment, _),
     ):
         large.found(Path(name), address, environment)
         times = measure(environment, build(environment, arguments, address), arguments)

@@ -222,10 +222,10 @@ def as_agent(org_id: bytes, name: str, groups: tuple[bytes, ...]) -> Agent:
 # --- pulls ------------------------------------------------------------------------------------------------------------
 
 
-def measure(tokens: Sequence[AgentToken], connections: int, seconds: float) -> Pulls:
+def measure(tokens: Sequence[AgentToken], connections: int, seconds: float, profile: str = PROFILE) -> Pulls:
     """Pulls over kept connections, one in flight on each, for about ``seconds``; each next one by the next token."""
     count = int(seconds * (2500 if connections == 1 else 8000))  # as many requests are signed beforehand
-    requests = list(itertools.islice(signed_pulls(tokens), count))
+    requests = list(itertools.islice(signed_pulls(tokens, profile), count))
     host, port = tokens[0].address.split(":")
     selector = selectors.DefaultSelector()
     times: list[float] = []
@@ -258,17 +258,17 @@ def measure(tokens: Sequence[AgentToken], connections: int, seconds: float) -> P
     return Pulls(seconds=took, milliseconds=tuple(times), answer_bytes=size)
 
 
-def signed_pulls(tokens: Sequence[AgentToken]) -> Iterator[bytes]:
+def signed_pulls(tokens: Sequence[AgentToken], profile: str) -> Iterator[bytes]:
     """New signed pulls without end, by one token after the other."""
-    makers: list[Callable[[], bytes]] = [_maker(token) for token in tokens[:20_000]]
+    makers: list[Callable[[], bytes]] = [_maker(token, profile) for token in tokens[:20_000]]
     for make in itertools.cycle(makers):
         yield make()
 
 
-def _maker(token: AgentToken) -> Callable[[], bytes]:
+def _maker(token: AgentToken, profile: str) -> Callable[[], bytes]:
     secret = TokenSecret(token.secret)
     key_id = KeyId(kind="t", raw=secret.token_id)
-    target = f"/v1/pull?org={token.pin.hex()}&profile={PROFILE}"
+    target = f"/v1/pull?org={token.pin.hex()}&profile={profile}"
 
     def make() -> bytes:
         signed, _ = sign_request(

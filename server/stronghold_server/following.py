@@ -23,14 +23,12 @@ from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, INNER_MAPS, Chang
 from stronghold_server.pulls import MAX_LINKS
 from stronghold_server.reads import ALL_ROLES, require_role
 from stronghold_server.service import Effect, Plan, Request, Tools
-from stronghold_server.states import LoadedState, map_key
+from stronghold_server.states import LoadedState, split_map_key
 from stronghold_server.store.interface import Reader, SignedRow
 
 # An answer holds so many commits at most, and ends after the one with which it has so many bytes.
 MAX_STEPS: Final = 200
 MAX_STEP_BYTES: Final = 16 << 20
-
-_Leaves = dict[int, dict[MapId, dict[bytes, bytes | None]]]
 
 
 def plan_steps(_: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
@@ -54,7 +52,6 @@ def _steps(reader: Reader, state: OrgState, since: int, org_seq: int) -> Iterabl
     heads = reader.document_chain(org_id, "head", after=since, limit=MAX_STEPS)
     if not heads:
         return
-    leaves = _leaves(reader, org_id, since, heads[-1].seq)
     links = {row.sha256: row for row in reader.document_chain(org_id, "org", after=org_seq, limit=MAX_LINKS)}
     structures = {
         row.seq: row for row in reader.document_chain(org_id, "structure", after=since, limit=MAX_STEPS) if row.seq > since
@@ -66,7 +63,7 @@ def _steps(reader: Reader, state: OrgState, since: int, org_seq: int) -> Iterabl
             return
         head = decode_envelope(row.envelope)
         link = links.pop(Head.decode(head.payload).org_sha256, None)
-        maps = leaves.get(row.seq, {})
+        maps = _changed_maps(reader, org_id, row.seq)
         named = [decode_document_leaf(value).sha256 for value in maps.get(DOCUMENTS, {}).values() if value is not None]
         structure = structures.get(row.seq) or next(iter(signed_anew[row.seq, "structure"]), None)
         contents = [*_contents(reader, org_id, maps.get(CONTENTS, {}).values()), *signed_anew[row.seq, "contents"]]
@@ -82,26 +79,18 @@ def _steps(reader: Reader, state: OrgState, since: int, org_seq: int) -> Iterabl
         yield step
 
 
-def _leaves(reader: Reader, org_id: bytes, since: int, until: int) -> _Leaves:
-    """The changed leaves of each commit. A map inside a document changes with the document, and goes with it."""
-    found: _Leaves = defaultdict(dict)
-    inner: set[MapId] = set()
-    gone: set[tuple[int, MapId]] = set()
-    for seq, key, value in reader.leaf_steps(org_id, map_key(*DOCUMENTS), since, until):
-        found[seq].setdefault(DOCUMENTS, {})[key] = value
+def _changed_maps(reader: Reader, org_id: bytes, seq: int) -> dict[MapId, dict[bytes, bytes | None]]:
+    """The leaves that a commit changed. A map inside a document goes with the document."""
+    maps: dict[MapId, dict[bytes, bytes | None]] = {}
+    for stored, key, value in reader.leaves_changed(org_id, seq):
+        map_id = split_map_key(stored)
+        if map_id is not None:
+            maps.setdefault(map_id, {})[key] = value
+    for key, value in maps.get(DOCUMENTS, {}).items():
         kind, id_ = split_document_key(key)
-        for name in INNER_MAPS.get(kind, ()):
-            inner.add((name, id_))
-            if value is None:
-                gone.add((seq, (name, id_)))
-    for seq, key, value in reader.leaf_steps(org_id, map_key(*CONTENTS), since, until):
-        found[seq].setdefault(CONTENTS, {})[key] = value
-        inner.add(("entries", key))
-    for map_id in sorted(inner):
-        for seq, key, value in reader.leaf_steps(org_id, map_key(*map_id), since, until):
-            if (seq, map_id) not in gone:
-                found[seq].setdefault(map_id, {})[key] = value
-    return found
+        for name in INNER_MAPS.get(kind, ()) if value is None else ():
+            maps.pop((name, id_), None)
+    return maps
 
 
 def _contents(reader: Reader, org_id: bytes, hashes: Iterable[bytes | None]) -> list[SignedRow]:

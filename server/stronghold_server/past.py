@@ -22,7 +22,7 @@ from stronghold_server.blobs import KeptVersion, decode_kept, kept_map_key
 from stronghold_server.pulls import require_blobs
 from stronghold_server.reads import ALL_ROLES, READING_ROLES, require_role
 from stronghold_server.service import Effect, Plan, Request, Tools
-from stronghold_server.states import LoadedState, map_key
+from stronghold_server.states import LoadedState, map_key, split_map_key
 from stronghold_server.store.interface import Reader
 
 PAST_PAGE: Final = 100
@@ -109,7 +109,7 @@ def _replaced(reader: Reader, org_id: bytes, seq: int) -> tuple[Changes, int]:
         weight += len(row.envelope)
     maps: dict[MapId, dict[bytes, bytes | None]] = {}
     for stored, key, value in reader.leaves_replaced(org_id, seq):
-        map_id = _map_id(stored)
+        map_id = split_map_key(stored)
         if map_id is not None:
             maps.setdefault(map_id, {})[key] = value
             weight += len(key) + len(value or b"")
@@ -129,12 +129,6 @@ def _replaced(reader: Reader, org_id: bytes, seq: int) -> tuple[Changes, int]:
 def _seq_of(reader: Reader, org_id: bytes, head: Envelope) -> int:
     row = reader.document_by_hash(org_id, "head", head.sha256)
     return 0 if row is None else row.seq
-
-
-def _map_id(stored: bytes) -> MapId | None:
-    """The id of a signed map; ``None`` for a map of the server's own."""
-    kind, _, id_ = stored.partition(b"/")
-    return None if kind == b"kept" else (kind.decode("ascii"), id_)
 
 
 def _answer(loaded: LoadedState, body: bytes, document: DocumentReference) -> Plan:

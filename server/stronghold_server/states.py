@@ -189,6 +189,12 @@ def map_key(kind: str, id_: bytes) -> bytes:
     return kind.encode("ascii") if not id_ else kind.encode("ascii") + b"/" + id_
 
 
+def split_map_key(stored: bytes) -> MapId | None:
+    """The id of a signed map by the store's name of it; None for a map of the server's own."""
+    kind, _, id_ = stored.partition(b"/")
+    return None if kind == b"kept" else (kind.decode("ascii"), id_)
+
+
 def load_state(reader: Reader, org_id: bytes) -> OrgState:
     """Rebuild the current state from the store's rows; ``IntegrityError`` where they do not belong together."""
     org = reader.current_document(org_id, "org")

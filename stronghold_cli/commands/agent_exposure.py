@@ -41,6 +41,7 @@ def agent_exposure(
         found = expose(vault, name)
         entries = found.todo() if todo else found.secrets
         names = _names(vault, entries)
+    entries = tuple(sorted(entries, key=lambda item: (item.profile_name, names[item.secret_id], item.secret_id)))
     if settings().json:
         emit_json([_json(item, names) for item in entries])
     elif entries:
@@ -72,16 +73,19 @@ def _explain(found: Exposure, count: int, todo: bool) -> None:
 
 
 def _names(vault: Vault, entries: Iterable[Exposed]) -> dict[bytes, str]:
-    """The secrets' names where the operator may read the profile, else their ids: names are inside what is encrypted."""
+    """The secrets' names where the operator may read the profile, else their ids: names are inside what is encrypted.
+
+    What nobody can read, as its writer left it, goes by its id too.
+    """
     from stronghold_cli.vault.histories import read_deleted
-    from stronghold_cli.vault.profiles import read_secrets
+    from stronghold_cli.vault.profiles import read_opened
 
     entries = list(entries)
     names = {item.secret_id: f"{SECRET_PREFIX}{item.secret_id.hex()}" for item in entries}
     for profile_id in {item.profile_id for item in entries} & vault.state.profiles.keys():
         profile = vault.state.profiles[profile_id]
         try:
-            names.update((stored.id, name) for name, stored in read_secrets(vault, profile).items())
+            names.update((stored.id, name) for name, stored in read_opened(vault, profile).secrets.items())
             names.update((gone.id, gone.name) for gone in read_deleted(vault, profile))
         except (Refused, UsageError):
             continue

@@ -54,8 +54,9 @@ def agent_compromised(
 
     done = carry_out(vault, act)
     say(f"Ended {what} of {agent.name!r}.")
-    show_exposure(before, vault.state, done, done.profiles)
-    if not vault.state.agents[agent.id].tokens:
+    show_exposure(vault.state, done, done.profiles)
+    left = vault.state.agents.get(agent.id)
+    if left is not None and not left.tokens:
         say(f"It has no token now. Once its machine is clean: stronghold token mint {quoted(agent.name)}")
 
 
@@ -78,7 +79,7 @@ def delete_agent(name: Annotated[str, typer.Argument(help="The agent's name or i
         return
     done = carry_out(vault, lambda draft: delete(draft, find_again(draft.agents(), agent)))
     say(f"Deleted the agent {agent.name!r}{tokens}.")
-    show_exposure(before, vault.state, done, done.profiles)
+    show_exposure(vault.state, done, done.profiles)
 
 
 def _own_token(state: OrgState, agent: Agent, text: str) -> bytes:

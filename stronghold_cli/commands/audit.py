@@ -111,12 +111,19 @@ def show(number: Annotated[int, typer.Argument(metavar="ENTRY", min=0, help="The
         for detail in act.details:
             emit_line(f"    {detail}")
     emit_line(f"  head {entry.leaf.head_seq}, correlation id {entry.leaf.correlation_id.hex()}")
+    if not entry.is_verified:
+        say("Not verified: no known key signed this very request, or the commit's head is signed by somebody else.")
     if entry.had_ended:
         say("The token had ended before: by the holder of an ended key.")
 
 
 def _who(entry: Entry) -> str:
-    """The name of whoever's key signed, from verified documents; the id where it stands in none."""
+    """Who is said to have asked; what is not proven by the signature of their key says so."""
+    return _named(entry) if entry.is_verified else f"{_named(entry)} (not verified)"
+
+
+def _named(entry: Entry) -> str:
+    """The name of whoever's key it is, from verified documents; the id where it stands in none."""
     if entry.operator is not None:
         return entry.operator.name
     if entry.agent is not None and entry.token is not None:
@@ -155,7 +162,8 @@ def _value(entry: Entry) -> dict[str, JsonValue]:
     return {
         "entry": leaf.index,
         "time": when(leaf.server_time),
-        "who": _who(entry),
+        "who": _named(entry),
+        "verified": entry.is_verified,
         "key": leaf.key_id.text,
         "agent": None if entry.agent is None else entry.agent.name,
         "token": None if entry.token is None else _subject(entry.token)["id"],

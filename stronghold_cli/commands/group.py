@@ -101,16 +101,19 @@ def add(
     if not agent and not operator:
         raise UsageError("Nobody was named.", hint="Name whom to add with --agent or --operator.")
 
-    def act(draft: Draft) -> str:
-        group_id = find_group(draft.groups(), name).id
+    def act(draft: Draft) -> tuple[str, list[str]]:
+        group_id, expired = find_group(draft.groups(), name).id, list[str]()
         for each in agent or ():
-            add_agent(draft, draft.groups()[group_id], find_agent(draft.agents(), each))
+            found = find_agent(draft.agents(), each)
+            expired += (f"{found.name}/{token}" for token in add_agent(draft, draft.groups()[group_id], found))
         for each in operator or ():
             add_operator(draft, draft.groups()[group_id], find_operator(draft.state, each))
-        return draft.groups()[group_id].name
+        return draft.groups()[group_id].name, expired
 
-    added = open_vault().commit(act)
+    added, expired = open_vault().commit(act)
     say(f"Added {', '.join((*(agent or ()), *(operator or ())))} to the group {added!r}.")
+    if expired:
+        say(f"{counted(len(expired), 'token')} past the end went: {named(expired)}.")
 
 
 @app.command()
@@ -189,8 +192,8 @@ def remove(
     done = carry_out(vault, act)
     say(f"Removed {who} from the group {group.name!r}.")
     lost = [id_ for id_ in done.profiles if _lost_by_somebody(vault.state, id_, agents, operators)]
-    show_exposure(before, vault.state, done, lost)
-    if still := sorted(vault.state.profiles[id_].name for id_ in done.profiles if id_ not in lost):
+    show_exposure(vault.state, done, lost)
+    if still := sorted(done.names[id_] for id_ in done.profiles if id_ not in lost):
         say(f"Still read through other groups: {named(still)}.")
 
 
@@ -219,7 +222,7 @@ def ungrant(
 
     done = carry_out(vault, act)
     say(f"The group {group.name!r} may not read the profile {found.name!r} any more.")
-    show_exposure(before, vault.state, done, done.profiles)
+    show_exposure(vault.state, done, done.profiles)
 
 
 @app.command()
@@ -241,13 +244,19 @@ def delete(name: Annotated[str, typer.Argument(help="The group's name or id.")],
         return
     done = carry_out(vault, lambda draft: delete_group(draft, find_again(draft.groups(), group)))
     say(f"Deleted the group {group.name!r}.")
-    show_exposure(before, vault.state, done, done.profiles)
+    show_exposure(vault.state, done, done.profiles)
 
 
 def _lost_by_somebody(state: OrgState, profile_id: bytes, agents: Iterable[bytes], operators: Iterable[bytes]) -> bool:
-    """Whether one of those who were removed has no other group through which they may read the profile."""
-    grants = state.profiles[profile_id].grants.keys()
-    readers = [grants.isdisjoint(state.agents[agent_id].groups) for agent_id in agents]
+    """Whether one of those who were removed has no other group through which they may read the profile.
+
+    Others may have deleted the profile or an agent since: then there is no such group either.
+    """
+    profile = state.profiles.get(profile_id)
+    if profile is None:
+        return True
+    grants = profile.grants.keys()
+    readers = [agent_id not in state.agents or grants.isdisjoint(state.agents[agent_id].groups) for agent_id in agents]
     readers += [
         not any(operator_id in state.leaves("members", group_id) for group_id in grants) for operator_id in operators
     ]

@@ -47,22 +47,22 @@ def quoted(name: str) -> str:
     return shlex.quote(name)
 
 
-def show_exposure(before: OrgState, after: OrgState, done: Rekeyed, profiles: Iterable[bytes]) -> None:
+def show_exposure(after: OrgState, done: Rekeyed, profiles: Iterable[bytes]) -> None:
     """Print what has new keys now, and the secrets of ``profiles``: whoever lost them could read these until now.
 
-    ``before`` is the state in which they could, ``after`` the one that the act made.
+    ``after`` is the state that the act made, or a later one.
     """
-    exposed = sorted((before.profiles[id_].name, done.profiles[id_]) for id_ in set(profiles) & done.profiles.keys())
+    exposed = sorted((done.names[id_], done.profiles[id_]) for id_ in set(profiles) & done.profiles.keys())
     say(
         f"New keys: {counted(len(done.groups), 'group')}, {counted(len(done.profiles), 'profile')}; "
         f"{counted(sum(map(len, done.profiles.values())), 'secret')} encrypted anew."
     )
     if done.expired:
-        owners = {before.agents[agent_id].name for agent_id in done.expired.values()}
+        owners = {done.names[agent_id] for agent_id in done.expired.values()}
         say(f"{counted(len(done.expired), 'token')} past the end went, of {named(owners)}.")
     for secret_id, profile_id in done.unreadable.items():
         warn(
-            f"in {before.profiles[profile_id].name!r} the secret {secret_id.hex()} could not be opened by anybody: whoever "
+            f"in {done.names[profile_id]!r} the secret {secret_id.hex()} could not be opened by anybody: whoever "
             "wrote it put something else there. It was deleted."
         )
     if settings().json:

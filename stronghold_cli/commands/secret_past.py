@@ -137,7 +137,7 @@ def restore(name: NameArgument, profile: ProfileOption = None, to: VersionOption
     def act(draft: Draft) -> Version:
         current = still_there(draft.state, found)
         known = read_secrets(vault, current)
-        gone = [item for item in read_deleted(vault, current) if item.name == name]
+        gone = [item for item in read_deleted(vault, current) if name in {item.name, f"{SECRET_PREFIX}{item.id.hex()}"}]
         if not gone and name not in known:
             raise _missing(vault, current, name)
         past = read_history(vault, current, gone[0].id if gone else known[name].id)
@@ -153,7 +153,7 @@ def restore(name: NameArgument, profile: ProfileOption = None, to: VersionOption
 
 
 def purge(
-    names: Annotated[list[str], typer.Argument(help="The secrets' names.")],
+    names: Annotated[list[str], typer.Argument(help="The secrets' names, or ids (se_…).")],
     profile: ProfileOption = None,
     keep: Annotated[int, typer.Option("--keep", min=1, metavar="N", help="Keep this many of the newest versions.")] = 1,
     yes: YesOption = False,
@@ -164,8 +164,8 @@ def purge(
 
     Example: stronghold secret purge DATABASE_URL --keep 3 --profile production
     """
+    from stronghold_cli.vault.histories import find_histories, require_admin
     from stronghold_cli.vault.histories import purge as purge_secret
-    from stronghold_cli.vault.histories import read_histories, require_admin
     from stronghold_cli.vault.lookup import still_there
 
     vault = open_vault()
@@ -174,8 +174,8 @@ def purge(
     def act(draft: Draft) -> list[Purged]:
         require_admin(draft)
         current = still_there(draft.state, found)
-        histories = {item.id: item for each in names for item in read_histories(vault, current, each)}
-        purged = (purge_secret(draft, current, item, keep) for item in histories.values())
+        found_ids = {id_: each for each in names for id_ in find_histories(vault, current, each)}
+        purged = (purge_secret(draft, current, id_, each, keep) for id_, each in found_ids.items())
         return [item for item in purged if item is not None]
 
     planned = act(vault.draft())
@@ -193,14 +193,16 @@ def purge(
 
 
 def _rows(vault: Vault, profile: Profile, past: SecretHistory) -> list[_Row]:
-    from stronghold_cli.vault.histories import deletions_of
+    from stronghold_cli.vault.histories import signers_of
 
-    deletions = deletions_of(vault, profile, past)
+    signers = signers_of(vault, profile, past)
     rows = []
     for version in past.versions:
         secret = version.secret
-        state = "deleted" if secret is None else "current" if version is past.versions[0] else ""
-        author, written = deletions[version.number] if secret is None else (secret.author, secret.time)
+        state = "current" if version is past.versions[0] else ""
+        if secret is None:
+            state = "unreadable" if version.is_unreadable else "deleted"
+        author, written = signers[version.number] if secret is None else (secret.author, secret.time)
         rows.append(
             _Row(
                 secret=f"{SECRET_PREFIX}{past.id.hex()}",

@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping
 
 from stronghold_cli.protocol.documents.agent import Agent
 from stronghold_cli.protocol.documents.leaves import EntryLeaf, decode_entry_leaf
-from stronghold_cli.protocol.errors import NotFound
+from stronghold_cli.protocol.errors import IntegrityError, NotFound
 from stronghold_cli.protocol.names import caseless, nfc
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.state import Leaves, OrgState
 from stronghold_cli.vault.committing import Vault
-from stronghold_cli.vault.log import leaves_back, verify_entry
+from stronghold_cli.vault.evidence import is_as_signed, verify_entry
+from stronghold_cli.vault.log import leaves_back
 from stronghold_cli.vault.lookup import nearest, shown_id
 from stronghold_cli.vault.past import Past, Step
 
@@ -237,12 +238,15 @@ def _is_same(one: _Readable, other: _Readable) -> bool:
 def _fetched(vault: Vault, life: _Life) -> set[tuple[bytes, int]]:
     """Profile and contents version of every pull that the agent's tokens were answered."""
     found = set()
+    past = Past(vault.operator, vault.state)
     for leaf in leaves_back(vault):
         if leaf.head_seq < life.first_seq:
             break
         token = leaf.key_id.raw if leaf.key_id.kind == "t" else b""
         if token in life.keys and leaf.kind == "pull" and leaf.outcome == "ok" and leaf.document is not None:
             verify_entry(leaf, life.keys[token])
+            if not is_as_signed(leaf, past.back_to(leaf.head_seq)):
+                raise IntegrityError(f"Entry {leaf.index} of the log is a pull that was not asked for in its request.")
             found.add((leaf.document.id, leaf.document.version))
     return found
 

@@ -13,6 +13,7 @@ from stronghold_cli.protocol.names import require_name
 from stronghold_cli.protocol.signed_map import map_root
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.lookup import require_free
+from stronghold_cli.vault.rekeying import drop_expired_tokens
 from stronghold_cli.vault.sealing import seal_to_member, seal_to_operator, seal_to_root
 
 _KEY = 32
@@ -52,16 +53,19 @@ def rename_group(draft: Draft, group: Group, name: str) -> Group:
     return draft.groups()[group.id]
 
 
-def add_agent(draft: Draft, group: Group, agent: Agent) -> None:
-    """Put an agent, with all its tokens, into a group."""
+def add_agent(draft: Draft, group: Group, agent: Agent) -> tuple[str, ...]:
+    """Put an agent, with all its live tokens, into a group; those past their end leave it, and their names are returned."""
     if group.id in agent.groups:
         raise Conflict(f"The agent {agent.name!r} is already in the group {group.name!r}.")
+    gone = drop_expired_tokens(draft, agent)
+    agent = draft.agents()[agent.id]
     draft.put(agent.replace(groups=tuple(sorted((*agent.groups, group.id)))))
     key = draft.keys.group(group.id)
     public_keys = draft.keys.agent(agent.id) if agent.id in draft.state.agents else {}
     for token_id, token in agent.tokens.items():
         leaf = MemberLeaf(kind="token", owner=agent.id, seal_sha256=token.seal_sha256, sealed_sha256=b"")
         seal_to_member(draft, key, token_id, leaf, public_keys)
+    return tuple(token.name for token in gone.values())
 
 
 def add_operator(draft: Draft, group: Group, operator_id: bytes) -> None:

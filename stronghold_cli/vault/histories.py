@@ -3,6 +3,9 @@
 Protocol section 5: the chain of an entry's leaves (each names the one before) verifies its history, down to ``oldest``. An
 old version is boxed under the profile key of its epoch, that key under the newest one; both are compared with hashes and
 commitments in verified documents before they are used.
+
+A version that the history names but that does not open, or holds no legal secret, is the doing of whoever wrote it, and no
+lie of the server: it is shown as unreadable, and does not stand in the way of the others.
 """
 
 from __future__ import annotations
@@ -17,28 +20,31 @@ from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, Refused
 from stronghold_cli.protocol.messages_past import KeptSecret, KeptSecrets, decode_kept_secrets
-from stronghold_cli.protocol.names import is_secret_name
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
-from stronghold_cli.vault.lookup import nearest, still_there
+from stronghold_cli.vault.lookup import nearest, secret_of_id, shown_secret, still_there
 from stronghold_cli.vault.past import Past
-from stronghold_cli.vault.profiles import StoredSecret, put_secret, read_secrets, write_secrets
+from stronghold_cli.vault.profiles import StoredSecret, open_if_legal, put_secret, read_secrets, write_secrets
 
 _ATTEMPTS = 8
 
 
 class Version(Record):
-    """One kept version of a secret; ``secret`` is ``None`` where it says that the secret was deleted."""
+    """One kept version of a secret; ``secret`` is ``None`` where it says that the secret was deleted, or is unreadable."""
 
     number: int
     epoch: int
     secret: Secret | None
+    is_unreadable: bool = False
 
 
 class SecretHistory(Record):
-    """A secret's kept versions, the newest first; those below ``oldest`` were purged. ``is_live``: it was not deleted."""
+    """A secret's kept versions, the newest first; those below ``oldest`` were purged. ``is_live``: it was not deleted.
+
+    ``name`` is that of the newest version that is readable; the id as it is shown where none is.
+    """
 
     id: bytes
     name: str
@@ -46,9 +52,9 @@ class SecretHistory(Record):
     oldest: int
     versions: tuple[Version, ...]
 
-    def last_value(self) -> Version:
-        """The newest version that has a value."""
-        return next(version for version in self.versions if version.secret is not None)
+    def last_value(self) -> Version | None:
+        """The newest version that has a value, and can be read."""
+        return next((version for version in self.versions if version.secret is not None), None)
 
 
 class Purged(Record):
@@ -60,7 +66,16 @@ class Purged(Record):
 
 
 def read_histories(vault: Vault, profile: Profile, name: str) -> list[SecretHistory]:
-    """The histories of all secrets that have, or had, that name: the live one first; ``NotFound`` where there is none."""
+    """The histories of all secrets that have, or had, that name or id: the live one first; ``NotFound`` without any."""
+    return [read_history(vault, profile, secret_id) for secret_id in find_histories(vault, profile, name)]
+
+
+def find_histories(vault: Vault, profile: Profile, name: str) -> list[bytes]:
+    """The ids of all secrets that have, or had, that name, the live one first; of an id (``se_…``) itself, and then nothing
+    is opened. ``NotFound`` where there is none."""
+    secret_id = secret_of_id(vault.state, profile, name)
+    if secret_id is not None:
+        return [secret_id]
     known = read_secrets(vault, profile)
     gone = read_deleted(vault, profile)
     found = [item.id for item in gone if item.name == name]
@@ -72,7 +87,7 @@ def read_histories(vault: Vault, profile: Profile, name: str) -> list[SecretHist
             f"There is no secret {name[:60]!r} in the profile {profile.name!r}, and no history of one.",
             hint=f"Did you mean {near!r}?" if near else f"List them with: stronghold secret list --profile {profile.name}",
         )
-    return [read_history(vault, profile, secret_id) for secret_id in found]
+    return found
 
 
 def read_history(vault: Vault, profile: Profile, secret_id: bytes) -> SecretHistory:
@@ -87,8 +102,8 @@ def read_deleted(vault: Vault, profile: Profile) -> list[SecretHistory]:
     return sorted(found, key=lambda item: (item.name, -_time_of(item), item.id))
 
 
-def deletions_of(vault: Vault, profile: Profile, history: SecretHistory) -> dict[int, tuple[bytes | None, int]]:
-    """Who signed each version that deletes the secret, and when: told by the commits, found on the way back to them."""
+def signers_of(vault: Vault, profile: Profile, history: SecretHistory) -> dict[int, tuple[bytes | None, int]]:
+    """Who signed each version that deletes the secret or is unreadable, and when: told by the commits, on the way back."""
     missing = {version.number for version in history.versions if version.secret is None}
     found: dict[int, tuple[bytes | None, int]] = {}
     steps = Past(vault.operator, vault.state, vault.progress).steps() if missing else iter(())
@@ -106,12 +121,7 @@ def roll_back(
 ) -> Version:
     """Write an older version's value and note as the newest one: version ``number``, or the one before the current."""
     version = _version(history, number)
-    if version.secret is None:
-        raise NotFound(
-            f"Version {version.number} of {history.name} says that it was deleted: it has no value.",
-            hint="Choose another version; the list of them is in: stronghold secret history",
-        )
-    secret = version.secret
+    secret = _value_of(history, version, "Choose another version; the list of them is in: stronghold secret history")
     write_secrets(draft, profile, known, {secret.name: secret.value}, notes={secret.name: secret.note})
     return version
 
@@ -126,30 +136,30 @@ def restore(
             hint=f"To set an older value, use: stronghold secret rollback {history.name}",
         )
     version = history.last_value() if number is None else _version(history, number)
-    if version.secret is None:
-        raise NotFound(
-            f"Version {version.number} of {history.name} says that it was deleted: it has no value.",
-            hint="Leave out --to to take the last value.",
-        )
-    put_secret(draft, profile, known, history.id, version.secret)
+    if version is None:
+        raise NotFound(f"No version of {history.name} that is kept can be read.")
+    put_secret(draft, profile, known, history.id, _value_of(history, version, "Leave out --to to take the last value."))
     return version
 
 
-def purgeable(draft: Draft, profile: Profile, history: SecretHistory, keep: int) -> Purged | None:
-    """What a purge that keeps the newest ``keep`` versions removes; ``None`` where there is nothing to remove."""
-    entry = draft.state.entries(profile.id)[history.id]
+def purgeable(draft: Draft, profile: Profile, secret_id: bytes, name: str, keep: int) -> Purged | None:
+    """What a purge that keeps the newest ``keep`` versions removes; ``None`` where there is nothing to remove.
+
+    It goes by the entry alone and opens nothing. ``name`` is what people call the secret.
+    """
+    entry = draft.state.entries(profile.id)[secret_id]
     oldest = max(entry.version - keep + 1, entry.oldest)
     if oldest == entry.oldest:
         return None
-    return Purged(name=history.name, first=entry.oldest, last=oldest - 1)
+    return Purged(name=name, first=entry.oldest, last=oldest - 1)
 
 
-def purge(draft: Draft, profile: Profile, history: SecretHistory, keep: int) -> Purged | None:
+def purge(draft: Draft, profile: Profile, secret_id: bytes, name: str, keep: int) -> Purged | None:
     """Raise ``oldest``, so that the server deletes the versions below; an admin's right alone."""
     require_admin(draft)
-    purged = purgeable(draft, profile, history, keep)
+    purged = purgeable(draft, profile, secret_id, name, keep)
     if purged is not None:
-        draft.raise_oldest(profile.id, history.id, purged.last + 1)
+        draft.raise_oldest(profile.id, secret_id, purged.last + 1)
     return purged
 
 
@@ -200,21 +210,27 @@ def _open(vault: Vault, profile_id: bytes, secret_id: bytes, kept: KeptSecret, k
     if kept.ciphertexts.keys() != set(expected):
         raise IntegrityError("The kept versions of a secret are not those that its history names.")
     versions = []
+    name: str | None = None
     for number, leaf in leaves.items():
-        secret = None
-        if number in kept.ciphertexts:
-            if digest(kept.ciphertexts[number]) != leaf.ciphertext_sha256:
-                raise IntegrityError("An older version received is not the one in the secret's history.")
-            secret = keys.of(leaf.epoch).open_secret(secret_id, number, kept.ciphertexts[number])
-        elif leaf.is_live:
-            continue  # of a list of deleted secrets, only the last value is delivered
-        versions.append(Version(number=number, epoch=leaf.epoch, secret=secret))
-    names = {version.secret.name for version in versions if version.secret is not None}
-    if len(names) != 1 or not all(map(is_secret_name, names)):
-        # A deleted secret without any value has no name to be found by, and is asked for by nobody.
-        raise IntegrityError("The versions of a secret have no legal name, or two.")
+        if number not in kept.ciphertexts:
+            # Of a list of deleted secrets, only the last value is delivered.
+            if not leaf.is_live:
+                versions.append(Version(number=number, epoch=leaf.epoch, secret=None))
+            continue
+        if digest(kept.ciphertexts[number]) != leaf.ciphertext_sha256:
+            raise IntegrityError("An older version received is not the one in the secret's history.")
+        secret = open_if_legal(keys.of(leaf.epoch), secret_id, number, kept.ciphertexts[number])
+        if secret is not None:
+            name = secret.name if name is None else name
+            # A version must not come up under another name than the secret has.
+            secret = secret if secret.name == name else None
+        versions.append(Version(number=number, epoch=leaf.epoch, secret=secret, is_unreadable=secret is None))
     return SecretHistory(
-        id=secret_id, name=names.pop(), is_live=entry.is_live, oldest=entry.oldest, versions=tuple(versions)
+        id=secret_id,
+        name=shown_secret(secret_id) if name is None else name,
+        is_live=entry.is_live,
+        oldest=entry.oldest,
+        versions=tuple(versions),
     )
 
 
@@ -269,11 +285,19 @@ def _version(history: SecretHistory, number: int | None) -> Version:
     return found[0]
 
 
+def _value_of(history: SecretHistory, version: Version, hint: str) -> Secret:
+    if version.is_unreadable:
+        raise NotFound(f"Version {version.number} of {history.name} cannot be read by anybody.", hint=hint)
+    if version.secret is None:
+        raise NotFound(f"Version {version.number} of {history.name} says that it was deleted: it has no value.", hint=hint)
+    return version.secret
+
+
 def _version_in(state: OrgState, profile: Profile, secret_id: bytes) -> int:
     raw = state.leaves("entries", profile.id).get(secret_id)
     return 0 if raw is None else decode_entry_leaf(raw).version
 
 
 def _time_of(history: SecretHistory) -> int:
-    secret = history.last_value().secret
-    return 0 if secret is None else secret.time
+    last = history.last_value()
+    return 0 if last is None or last.secret is None else last.secret.time

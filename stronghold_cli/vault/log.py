@@ -2,8 +2,9 @@
 
 Entries are read from the newest back, and beside them the org's verified history (``past``): names, keys and differences
 come from the state under the head that the entry names, or, of a token that had ended then, from an earlier one. An entry
-whose signature is not that of its key is an ``IntegrityError``: nobody forges that an agent or operator *asked*. Outcome,
-time and what was delivered are the server's word.
+whose signature is not that of its key is an ``IntegrityError``, and so is a request that stands twice: nobody forges that an
+agent or operator *asked*. An entry that says something else than its request, or whose key is not known, is not verified and
+shown as such. Outcome and what was delivered are the server's word.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from urllib.parse import parse_qs
 
 from stronghold_cli.protocol.audit import AuditLeaf, decode_leaf
 from stronghold_cli.protocol.documents.agent import Agent, Token
-from stronghold_cli.protocol.errors import IntegrityError, NotFound, UsageError
-from stronghold_cli.protocol.keys import VerifyKey
+from stronghold_cli.protocol.errors import IntegrityError, MalformedError, NotFound, UsageError
 from stronghold_cli.protocol.messages import decode_audit
 from stronghold_cli.protocol.names import caseless, nfc
+from stronghold_cli.protocol.past import author_of
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.requests import parse_signature_base
 from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.differences import ACTS, Act, Subject, acts_between
+from stronghold_cli.vault.evidence import is_as_signed, require_new, verify_entry
 from stronghold_cli.vault.lookup import nearest, shown_id
 from stronghold_cli.vault.past import Past
 
@@ -38,6 +40,7 @@ class Entry(Record):
 
     ``operator``, or ``agent`` and ``token``, are who asked; ``None`` where the key stands in no document. ``had_ended``: the
     token was one that the agent had no more. ``profile`` is what was read; of a read that was refused, what was asked for.
+    ``is_verified``: the key of whoever is named signed this very request, and the head of a commit is signed by them too.
     """
 
     leaf: AuditLeaf
@@ -48,6 +51,7 @@ class Entry(Record):
     version: int | None
     acts: tuple[Act, ...]
     had_ended: bool = False
+    is_verified: bool = False
 
 
 class Filter(Record):
@@ -114,7 +118,8 @@ def read_entry(vault: Vault, index: int) -> Entry:
 
 
 def leaves_back(vault: Vault, total: int | None = None) -> Iterator[AuditLeaf]:
-    """All entries from the newest to the first."""
+    """All entries from the newest to the first; a request that stands in two of them raises ``IntegrityError``."""
+    seen: dict[tuple[str, bytes], int] = {}
     end = _size(vault) if total is None else total
     while end:
         start = max(0, end - _PAGE)
@@ -124,7 +129,9 @@ def leaves_back(vault: Vault, total: int | None = None) -> Iterator[AuditLeaf]:
                 "The server does not deliver entries that its log has.", evidence={"from": start, "to": end}
             )
         for offset in range(len(leaves) - 1, -1, -1):
-            yield _decoded(leaves[offset], start + offset)
+            leaf = _decoded(leaves[offset], start + offset)
+            require_new(leaf, seen)
+            yield leaf
         end = start
 
 
@@ -149,7 +156,9 @@ class Reading:
         if (document.sha256, document.version) != (state.head.document.sha256, leaf.head_seq):
             return entry
         before = self._past.back_to(leaf.head_seq - 1) if leaf.head_seq > 1 else None
-        return entry.replace(acts=tuple(acts_between(before, state)))
+        # Genesis is signed by root; a head may have been signed anew by an admin, when its author lost the right to it.
+        is_theirs = leaf.kind == "genesis" or author_of(state) == leaf.key_id.raw
+        return entry.replace(acts=tuple(acts_between(before, state)), is_verified=entry.is_verified and is_theirs)
 
     def token(self, state: OrgState, token_id: bytes) -> tuple[Agent, Token, bool] | None:
         """The agent and token of an id in a state or before it, and whether it had ended by then."""
@@ -177,9 +186,11 @@ class Reading:
             operator = state.org.document.operators.get(raw)
             if operator is None:
                 return entry
-            if leaf.key_id.kind == "o":
-                verify_entry(leaf, operator.request)
-            return entry.replace(operator=Subject(kind="operator", id=raw, name=operator.name))
+            named = entry.replace(operator=Subject(kind="operator", id=raw, name=operator.name))
+            if leaf.key_id.kind == "l":
+                return named  # keys of logins stand in no document
+            verify_entry(leaf, operator.request)
+            return named.replace(is_verified=is_as_signed(leaf, state))
         found = self.token(state, raw) if leaf.key_id.kind == "t" else None
         if found is None:
             return entry
@@ -189,6 +200,7 @@ class Reading:
             agent=Subject(kind="agent", id=agent.id, name=agent.name),
             token=Subject(kind="token", id=raw, name=f"{agent.name}/{token.name}"),
             had_ended=had_ended,
+            is_verified=is_as_signed(leaf, state),
         )
 
 
@@ -206,18 +218,6 @@ def _decoded(encoded: bytes, index: int) -> AuditLeaf:
     return leaf
 
 
-def verify_entry(leaf: AuditLeaf, public_key: bytes) -> None:
-    """Return if the entry's request was signed by this key, else raise ``IntegrityError``."""
-    try:
-        VerifyKey(public_key).verify(leaf.signature, leaf.signature_base.encode("ascii", "replace"))
-    except IntegrityError as error:
-        raise IntegrityError(
-            f"Entry {leaf.index} of the log is not signed by the key that it names.", evidence={"key": leaf.key_id.text}
-        ) from error
-    if parse_signature_base(leaf.signature_base).key_id != leaf.key_id:
-        raise IntegrityError(f"Entry {leaf.index} of the log names another key than its request.")
-
-
 def _delivered(state: OrgState, leaf: AuditLeaf) -> tuple[Subject | None, int | None]:
     """The profile that was read, with the version of its contents; of a refused read, the one that was asked for."""
     document = leaf.document
@@ -225,7 +225,10 @@ def _delivered(state: OrgState, leaf: AuditLeaf) -> tuple[Subject | None, int | 
         return _profile(state, document.id), document.version
     if leaf.kind != "pull":
         return None, None
-    query = parse_qs(parse_signature_base(leaf.signature_base).query)
+    try:
+        query = parse_qs(parse_signature_base(leaf.signature_base).query)
+    except MalformedError:
+        return None, None  # it is not shown as verified
     if "profile" in query:
         name = query["profile"][0]
         known = [profile for profile in state.profiles.values() if caseless(profile.name) == caseless(nfc(name))]

@@ -10,7 +10,7 @@ from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.org import Operator
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.errors import Conflict, NotFound, UsageError
-from stronghold_cli.protocol.names import ID_PREFIXES, caseless
+from stronghold_cli.protocol.names import ID_PREFIXES, SECRET_PREFIX, caseless
 from stronghold_cli.protocol.state import OrgState
 
 D = TypeVar("D", Agent, Group, Profile)
@@ -80,6 +80,16 @@ def require_free(
     """Raise ``Conflict`` where a document of the kind (other than that with the id ``but``) has that name already."""
     if any(id_ != but and caseless(document.name) == caseless(name) for id_, document in documents.items()):
         raise Conflict(f"There is already a {kind} named {name!r}.", hint="Choose another name.")
+
+
+def secret_of_id(state: OrgState, profile: Profile, text: str) -> bytes | None:
+    """The id of the profile's secret, live or deleted, that ``text`` is the shown id (``se_…``) of; else ``None``."""
+    return next((id_ for id_ in state.entries(profile.id) if text == shown_secret(id_)), None)
+
+
+def shown_secret(secret_id: bytes) -> str:
+    """The id of a secret as people see it: ``se_`` and 32 hex digits."""
+    return f"{SECRET_PREFIX}{secret_id.hex()}"
 
 
 def shown_id(kind: str, id_: bytes) -> str:

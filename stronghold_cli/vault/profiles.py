@@ -41,6 +41,21 @@ class StoredSecret(Record):
     secret: Secret
 
 
+class Opened(Record):
+    """The live secrets of a profile: by name those that can be read, and the ids of those that cannot.
+
+    Whoever wrote these put no secret there, or none with a legal name, or one of a name that another secret has; of such a
+    name none is in ``secrets``, and ``doubles`` has the ids of all.
+    """
+
+    secrets: Mapping[str, StoredSecret]
+    unreadable: tuple[bytes, ...]
+    doubles: Mapping[str, tuple[StoredSecret, ...]]
+
+    def __repr__(self) -> str:
+        return f"Opened({len(self.secrets)} secrets, {len(self.unreadable)} unreadable, {len(self.doubles)} doubles)"
+
+
 class Difference(Record):
     """What writing a set of values would change in a profile, by names."""
 
@@ -116,6 +131,14 @@ def read_secrets(vault: Vault, profile: Profile) -> dict[str, StoredSecret]:
     The values are fetched after the state was verified, so others may have changed them in between: what does not fit is
     held against the newest state before it is called a fault of the server.
     """
+    opened = read_opened(vault, profile)
+    if opened.unreadable or opened.doubles:
+        raise IntegrityError("A secret has a name that is not legal, or two have the same, or one does not open.")
+    return dict(sorted(opened.secrets.items()))
+
+
+def read_opened(vault: Vault, profile: Profile) -> Opened:
+    """As ``read_secrets``, but what its writer made unreadable is told, and raises nothing."""
     for _ in range(_ATTEMPTS):
         try:
             return _read_as_of(vault, profile.id)
@@ -126,17 +149,39 @@ def read_secrets(vault: Vault, profile: Profile) -> dict[str, StoredSecret]:
     raise Conflict(f"Others changed the profile {profile.name!r} whenever it was read.", hint="Run the command again.")
 
 
-def _read_as_of(vault: Vault, profile_id: bytes) -> dict[str, StoredSecret]:
+def _read_as_of(vault: Vault, profile_id: bytes) -> Opened:
     if not any(entry.is_live for entry in vault.state.entries(profile_id).values()):
-        return {}
-    key, ciphertexts = vault.keys.profile(profile_id), vault.keys.ciphertexts(profile_id)
-    found: dict[str, StoredSecret] = {}
+        return Opened(secrets={}, unreadable=(), doubles={})
+    return open_secrets(vault.keys.profile(profile_id), vault.keys.ciphertexts(profile_id))
+
+
+def open_secrets(key: ProfileKey, ciphertexts: Mapping[bytes, tuple[int, bytes]]) -> Opened:
+    """Open what the verified contents name: version and ciphertext by id."""
+    found: dict[str, list[StoredSecret]] = {}
+    unreadable = []
     for secret_id, (version, ciphertext) in ciphertexts.items():
+        secret = open_if_legal(key, secret_id, version, ciphertext)
+        if secret is None:
+            unreadable.append(secret_id)
+        else:
+            found.setdefault(secret.name, []).append(StoredSecret(id=secret_id, version=version, secret=secret))
+    return Opened(
+        secrets={name: stored[0] for name, stored in found.items() if len(stored) == 1},
+        unreadable=tuple(unreadable),
+        doubles={name: tuple(stored) for name, stored in found.items() if len(stored) > 1},
+    )
+
+
+def open_if_legal(key: ProfileKey, secret_id: bytes, version: int, ciphertext: bytes) -> Secret | None:
+    """The secret in a ciphertext that the signed contents name; ``None`` where its writer put none there with a legal name.
+
+    Only for a ciphertext whose hash was compared: any other one that does not open is somebody's forgery.
+    """
+    try:
         secret = key.open_secret(secret_id, version, ciphertext)
-        if not is_secret_name(secret.name) or secret.name in found:
-            raise IntegrityError("A secret has a name that is not legal, or two have the same.")
-        found[secret.name] = StoredSecret(id=secret_id, version=version, secret=secret)
-    return dict(sorted(found.items()))
+    except IntegrityError:
+        return None
+    return secret if is_secret_name(secret.name) else None
 
 
 def compare(known: Mapping[str, StoredSecret], values: Mapping[str, bytes], *, prune: bool = False) -> Difference:

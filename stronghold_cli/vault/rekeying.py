@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from stronghold_cli.crypto.keys import GroupKey, ProfileKey
-from stronghold_cli.protocol.documents.agent import Agent
+from stronghold_cli.protocol.documents.agent import Agent, Token
 from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.leaves import OldKeyLeaf
 from stronghold_cli.protocol.documents.profile import Grant, Profile
@@ -40,13 +40,15 @@ class Rekeyed(Record):
     """What got new keys: the ids of groups, and of profiles with the live secrets of each, by name.
 
     ``expired`` are the tokens that were past their end and so left their agents, with the agents' ids. ``unreadable`` are
-    live secrets that nobody can open, with their profiles' ids: they were deleted.
+    live secrets that nobody can open, with their profiles' ids: they were deleted. ``names`` are those of all these profiles
+    and agents as the act met them: the states before and after a commit may be of another time.
     """
 
     groups: tuple[bytes, ...]
     profiles: Mapping[bytes, tuple[RenewedSecret, ...]]
     expired: Mapping[bytes, bytes]
     unreadable: Mapping[bytes, bytes]
+    names: Mapping[bytes, str]
 
     def __repr__(self) -> str:
         return f"Rekeyed({len(self.groups)} groups, {len(self.profiles)} profiles)"
@@ -72,23 +74,28 @@ def rekey(draft: Draft, groups: Iterable[bytes] = (), profiles: Iterable[bytes] 
         unreadable.update(dict.fromkeys(garbage, profile_id))
         done += len(draft.state.leaves("entries", profile_id))
         draft.progress("Encrypting", done, total)
-    return Rekeyed(groups=group_ids, profiles=renewed, expired=expired, unreadable=unreadable)
+    names = {profile_id: draft.profiles()[profile_id].name for profile_id in profile_ids}
+    names.update((agent_id, draft.agents()[agent_id].name) for agent_id in expired.values())
+    return Rekeyed(groups=group_ids, profiles=renewed, expired=expired, unreadable=unreadable, names=names)
+
+
+def drop_expired_tokens(draft: Draft, agent: Agent) -> dict[bytes, Token]:
+    """Take tokens past their end, or past their agent's, out of an agent: no new key is sealed to them (section 5)."""
+    gone = {id_: token for id_, token in agent.tokens.items() if _is_past(agent, token.not_after, draft.now)}
+    if gone:
+        draft.put(agent.replace(tokens={id_: token for id_, token in agent.tokens.items() if id_ not in gone}))
+    for token_id in gone:
+        for group_id in agent.groups:
+            draft.set_member(group_id, token_id, None)
+    return gone
 
 
 def _drop_expired_tokens(draft: Draft, group_ids: set[bytes]) -> dict[bytes, bytes]:
-    """Take tokens past their end, or past their agent's, out of the agents of these groups (section 5)."""
+    """Of all agents of these groups; returns the tokens' ids with the agents'."""
     expired = {}
     for agent in draft.agents().values():
-        if group_ids.isdisjoint(agent.groups):
-            continue
-        gone = [token_id for token_id, token in agent.tokens.items() if _is_past(agent, token.not_after, draft.now)]
-        if not gone:
-            continue
-        draft.put(agent.replace(tokens={id_: token for id_, token in agent.tokens.items() if id_ not in gone}))
-        for token_id in gone:
-            expired[token_id] = agent.id
-            for group_id in agent.groups:
-                draft.set_member(group_id, token_id, None)
+        if not group_ids.isdisjoint(agent.groups):
+            expired.update(dict.fromkeys(drop_expired_tokens(draft, agent), agent.id))
     return expired
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from stronghold_cli.keystore.files import read_private, remove, write_private
+from stronghold_cli.keystore.files import locked, read_private, remove, write_private
 from stronghold_cli.keystore.marks import (
     ContentsMark,
     HeadMark,
@@ -24,16 +24,16 @@ from stronghold_cli.keystore.marks import (
     operator_mark,
 )
 from stronghold_cli.keystore.paths import data_dir
-from stronghold_cli.protocol.documents.head import Head
 from stronghold_cli.protocol.documents.org import version_number
 from stronghold_cli.protocol.envelope import Envelope
-from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, RuleError
+from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, Refused, RuleError
 from stronghold_cli.protocol.freshness import check_head_time
 from stronghold_cli.protocol.messages import MAX_BODY, decode_steps, decode_sync, encode_sync
 from stronghold_cli.protocol.rules import check_state
-from stronghold_cli.protocol.state import Changes, OrgState, advance, check_head_follows, lay_over, verify_signers
+from stronghold_cli.protocol.state import Changes, OrgState, advance, lay_over, verify_signers
 from stronghold_cli.protocol.steps import check_past_step
 from stronghold_cli.vault.operator import Operator
+from stronghold_cli.vault.past import Past
 from stronghold_cli.version import VERSION
 
 
@@ -54,11 +54,9 @@ class Replica:
         known = self._state or _load(self._path, mark)
         self._kept = None if known is None else known.head.envelope
         if known is None:
-            state = self._fetch_all(mark)
-            passed = frozenset((state.head.document.sha256,))
-            check_state(state)
+            state, passed = self._fetch_all(mark)
         else:
-            state, passed = self._follow(known)
+            state, passed = self._follow(known, is_verified=True)
         _check_client(state)
         _check_mark(state, mark)
         check_head_time(state.head.document, state.org.document, self._operator.now)
@@ -71,24 +69,32 @@ class Replica:
         return head_sha256 in self._passed
 
     def keep(self, state: OrgState) -> None:
-        """Remember a verified state, its mark first: a state file newer than its mark is never believed."""
+        """Remember a verified state, its mark first: a state file newer than its mark is never believed.
+
+        Under the mark's lock, and only while no other process has gone further: an older state never replaces a newer one.
+        """
         if self._state is state:
             return
-        self._marks.save(_mark_of(state), required=True)
+        mark = _mark_of(state)
+        self._marks.save(mark, required=True)
         if self._kept != state.head.envelope:
-            write_private(self._path, encode_sync(_everything(state)))
-            self._kept = state.head.envelope
+            with locked(self._marks.path):
+                merged = self._marks.load()
+                if merged is not None and merged.head == mark.head:
+                    write_private(self._path, encode_sync(_everything(state)))
+                    self._kept = state.head.envelope
         self._state = state
 
     def mark(self) -> Mark | None:
         """What this machine remembers of the org."""
         return self._marks.load()
 
-    def _follow(self, known: OrgState) -> tuple[OrgState, frozenset[bytes]]:
+    def _follow(self, known: OrgState, *, is_verified: bool) -> tuple[OrgState, frozenset[bytes]]:
         """The newest state, by every commit since the known one, and the hashes of their heads.
 
         Each commit must be one that the rules allow (``steps``): who holds a right, and the server, could else leave out
-        what a removal demands, and the state that it ends in would not tell.
+        what a removal demands, and the state that it ends in would not tell. ``is_verified``: the signatures in the known
+        state were verified, and not its hashes alone.
         """
         state, passed = known, set()
         check_state(known)
@@ -103,10 +109,10 @@ class Replica:
             if not answer.steps:
                 evidence = {"known": state.seq, "offered": answer.seq}
                 raise IntegrityError("The commits received do not lead to the server's newest head.", evidence=evidence)
-        verify_signers(state, known=known)
+        verify_signers(state, known=known if is_verified else None)
         return state, frozenset(passed)
 
-    def _fetch_all(self, mark: Mark | None) -> OrgState:
+    def _fetch_all(self, mark: Mark | None) -> tuple[OrgState, frozenset[bytes]]:
         changes = decode_sync(self._operator.get("/sync?since=0&org_seq=0"))
         anchor = self._operator.anchor if mark is None else mark.org.sha256
         state = advance(None, changes.replace(org=_from_anchor(changes, anchor)), anchor=anchor)
@@ -115,25 +121,26 @@ class Replica:
                 "The state received is older than the operator kit.",
                 evidence={"floor": self._operator.floor, "received": state.seq},
             )
+        check_state(state)
         known = self._operator.seen if mark is None else mark.head
         if known is not None and state.seq > known.seq:
-            self._demand_heads(known, state)
-        elif known is not None:
+            return self._follow(self._go_back(state, known), is_verified=False)
+        if known is not None:
             check_seen(known, state.seq, state.head.document.sha256)
-        return state
+        return state, frozenset((state.head.document.sha256,))
 
-    def _demand_heads(self, known: HeadMark, state: OrgState) -> None:
-        """Every head since one that was verified, each naming the one before."""
-        since = decode_sync(self._operator.get(f"/sync?since={known.seq}&org_seq={state.org.document.seq}"))
-        link, seq = known.sha256, known.seq
-        for envelope in since.heads:
-            head = Head.decode(envelope.payload)
-            if envelope.sha256 == link:
-                continue
-            check_head_follows(seq, link, head, state.org.document)
-            link, seq = envelope.sha256, head.seq
-        if link != state.head.document.sha256:
-            raise IntegrityError("The heads received do not lead from the mark to the current one.", evidence={"mark": seq})
+    def _go_back(self, state: OrgState, known: HeadMark) -> OrgState:
+        """The state under a head that was verified before, proven by that head's hash: what the lost file held."""
+        evidence = {"mark": known.seq, "received": state.seq}
+        try:
+            before = Past(self._operator, state).back_to(known.seq)
+        except Refused as refusal:
+            if refusal.code != "ANCHOR_UNKNOWN":
+                raise
+            raise IntegrityError("The server denies a head that it has just delivered.", evidence=evidence) from refusal
+        if before.head.document.sha256 != known.sha256:
+            raise IntegrityError("The heads received do not lead from the mark to the current one.", evidence=evidence)
+        return before
 
 
 def local_state(org_id: bytes) -> OrgState | None:

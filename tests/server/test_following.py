@@ -10,6 +10,7 @@ from stronghold_cli.protocol.rules import check_state
 from stronghold_cli.protocol.state import OrgState, lay_over, verify_signers
 from stronghold_cli.protocol.steps import check_past_step
 from stronghold_server import following
+from stronghold_server.store.sqlite_reading import SqliteReader
 from tests.server.furnished import Furnished
 from tests.server.support import Person, TestOrg
 
@@ -136,3 +137,17 @@ def test_a_commit_told_without_what_it_changed_is_not_followed(full: Furnished) 
             maps = {key: leaves for key, leaves in changes.maps.items() if key != map_id}
             with pytest.raises(IntegrityError):
                 lay_over(states[index], changes.replace(maps=maps))
+
+
+def test_no_commit_is_read_beyond_those_that_are_told(full: Furnished, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page costs what it tells, however much history comes after it."""
+    states = busy(full)
+    read: list[int] = []
+    changed = SqliteReader.leaves_changed
+    monkeypatch.setattr(
+        SqliteReader, "leaves_changed", lambda self, org_id, seq: [read.append(seq), changed(self, org_id, seq)][1]
+    )
+    monkeypatch.setattr(following, "MAX_STEP_BYTES", 1)
+    found = steps(full.org, states[0])
+    assert [change.heads for change in found.steps] != []
+    assert read == [states[1].seq]

@@ -325,7 +325,7 @@ def test_leaf_changes_bring_any_former_state_to_the_current_one(store: SqliteSto
         assert reader.leaves(ORG, b"members/1") == reader.leaves(OTHER_ORG, b"documents") == {}
 
 
-def test_leaf_steps_tell_each_commit_again(store: SqliteStore) -> None:
+def test_changed_leaves_tell_each_commit_again(store: SqliteStore) -> None:
     commits: list[dict[bytes, bytes | None]] = [
         {b"a": b"1", b"b": b"1"},
         {b"a": b"2", b"c": b"1"},
@@ -338,15 +338,10 @@ def test_leaf_steps_tell_each_commit_again(store: SqliteStore) -> None:
         do(store, lambda w, seq=seq, commit=commit: w.change_leaves(ORG, b"documents", seq, commit))
         do(store, lambda w, seq=seq: w.change_leaves(ORG, b"contents", seq, {b"other": bytes([seq])}))
     with store.read() as reader:
-        for since in range(len(commits) + 1):
-            for until in range(since, len(commits) + 1):
-                expected = [
-                    (seq, key, value)
-                    for seq, commit in enumerate(commits[since:until], start=since + 1)
-                    for key, value in sorted(commit.items())
-                ]
-                assert reader.leaf_steps(ORG, b"documents", since, until) == expected
-        assert reader.leaf_steps(OTHER_ORG, b"documents", 0, 9) == []
+        for seq, commit in enumerate(commits, start=1):
+            expected = [(b"documents", key, value) for key, value in sorted(commit.items())]
+            assert reader.leaves_changed(ORG, seq) == [(b"contents", b"other", bytes([seq])), *expected]
+        assert reader.leaves_changed(ORG, 7) == reader.leaves_changed(OTHER_ORG, 1) == []
 
 
 def test_key_that_went_is_remembered(store: SqliteStore) -> None:

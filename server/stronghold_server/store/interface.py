@@ -206,8 +206,8 @@ class Reader(Protocol):
     def leaves_replaced(self, org_id: bytes, seq: int) -> list[tuple[bytes, bytes, bytes | None]]:
         """The leaves that the commit of head ``seq`` changed: (map_key, key, former value, None for a new one)."""
 
-    def leaf_steps(self, org_id: bytes, map_key: bytes, since: int, until: int) -> list[tuple[int, bytes, bytes | None]]:
-        """What each commit after head ``since``, up to head ``until``, did to a map: (seq, key, value or None), by seq."""
+    def leaves_changed(self, org_id: bytes, seq: int) -> list[tuple[bytes, bytes, bytes | None]]:
+        """What the commit of head ``seq`` set or dropped, sorted: (map, key, value), the value None for a leaf that went."""
 
     def keys_that_existed(self, org_id: bytes, map_key: bytes, keys: Iterable[bytes]) -> set[bytes]:
         """Those of ``keys`` that are, or ever were, leaves of the map: an id once gone never comes back."""

@@ -37,11 +37,8 @@ LEAVES_GONE_SINCE: Final = "SELECT key FROM leaves WHERE org_id = ? AND map = ? 
 LEAF_VALUES: Final = "SELECT value FROM leaves WHERE org_id = ? AND map = ? AND key = ? ORDER BY from_seq"
 LEAVES_BEGUN: Final = "SELECT map, key FROM leaves WHERE org_id = ? AND from_seq = ?"
 LEAVES_ENDED: Final = "SELECT map, key, value FROM leaves WHERE org_id = ? AND to_seq = ?"
-LEAVES_STANDING_FROM: Final = (
-    "SELECT from_seq, key, value FROM leaves"
-    " WHERE org_id = ? AND map = ? AND from_seq > ? AND from_seq <= ? AND to_seq IS NULL"
-)
-LEAVES_ENDED_AFTER: Final = "SELECT from_seq, to_seq, key, value FROM leaves WHERE org_id = ? AND map = ? AND to_seq > ?"
+LEAVES_SET: Final = "SELECT map, key, value FROM leaves WHERE org_id = ? AND from_seq = ?"
+KEYS_ENDED: Final = "SELECT map, key FROM leaves WHERE org_id = ? AND to_seq = ?"
 LEAF_EXISTED: Final = "SELECT 1 FROM leaves WHERE org_id = ? AND map = ? AND key = ? LIMIT 1"
 
 BLOB: Final = "SELECT content FROM blobs WHERE org_id = ? AND sha256 = ?"
@@ -144,16 +141,10 @@ class SqliteReader:
         found.update(((map_key, key), value) for map_key, key, value in self._rows(LEAVES_ENDED, org_id, seq))
         return [(map_key, key, value) for (map_key, key), value in found.items()]
 
-    def leaf_steps(self, org_id: bytes, map_key: bytes, since: int, until: int) -> list[tuple[int, bytes, bytes | None]]:
-        steps: dict[tuple[int, bytes], bytes | None] = {}
-        for from_seq, to_seq, key, value in self._rows(LEAVES_ENDED_AFTER, org_id, map_key, since):
-            if from_seq > since:
-                steps[from_seq, key] = value
-            # Where another value follows at once, that one says what the commit did.
-            steps.setdefault((to_seq, key), None)
-        for from_seq, key, value in self._rows(LEAVES_STANDING_FROM, org_id, map_key, since, until):
-            steps[from_seq, key] = value
-        return sorted((seq, key, value) for (seq, key), value in steps.items() if seq <= until)
+    def leaves_changed(self, org_id: bytes, seq: int) -> list[tuple[bytes, bytes, bytes | None]]:
+        found: dict[tuple[bytes, bytes], bytes | None] = dict.fromkeys(self._rows(KEYS_ENDED, org_id, seq))
+        found.update(((map_key, key), value) for map_key, key, value in self._rows(LEAVES_SET, org_id, seq))
+        return sorted((map_key, key, value) for (map_key, key), value in found.items())
 
     def keys_that_existed(self, org_id: bytes, map_key: bytes, keys: Iterable[bytes]) -> set[bytes]:
         return {key for key in keys if self._row(LEAF_EXISTED, org_id, map_key, key)}

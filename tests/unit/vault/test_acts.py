@@ -17,7 +17,7 @@ from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import add_agent, add_operator, create_group, grant
 from stronghold_cli.vault.lookup import find_agent, find_group, find_operator, find_profile, find_token, shown_id
 from stronghold_cli.vault.profiles import compare, create_profile, delete_secrets, read_secrets, write_secrets
-from tests.support.org import ADDRESS, TestOrg, workshop
+from tests.support.org import ADDRESS, NOW, TestOrg, workshop
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -176,3 +176,21 @@ def test_a_minted_token_pins_the_org_document_and_the_head_that_adds_it(org: Tes
     assert (stored.last4, stored.created_by) == (token.last4, org.id("ada"))
     assert digest(org.server.blobs[stored.seal_sha256]) == stored.seal_sha256
     assert repr(org.tokens["ci"]) == f"NewToken({org.tokens['ci'].token_id.hex()})"
+
+
+@pytest.mark.parametrize("end", ["the token's", "the agent's"])
+def test_an_agent_brings_no_token_past_its_end_into_a_group(org: TestOrg, end: str) -> None:
+    group = org.commit(lambda draft: create_group(draft, "other"))
+    live = set(bot(org).tokens)
+    old = org.commit(lambda draft: mint(draft, bot(org), "old", ADDRESS, not_after=NOW + 60))
+    if end == "the agent's":
+        org.commit(lambda draft: draft.put(bot(org).replace(not_after=NOW + 60)))
+        live = set()
+    org.now = NOW + 60
+    gone = org.commit(lambda draft: add_agent(draft, group, draft.agents()[bot(org).id]))
+    assert set(gone) == ({"old"} if live else {token.name for token in old.agent.tokens.values()})
+    assert set(bot(org).tokens) == live
+    for each in (group, org.group("production")):
+        leaves = org.state.group_members(each.id).values()
+        assert len([leaf for leaf in leaves if leaf.kind == "token"]) == len(live)
+    assert group.id in bot(org).groups

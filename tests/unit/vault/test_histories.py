@@ -16,15 +16,16 @@ from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.histories import (
     SecretHistory,
-    deletions_of,
+    find_histories,
     purge,
     read_deleted,
     read_histories,
     read_history,
     restore,
     roll_back,
+    signers_of,
 )
-from stronghold_cli.vault.profiles import delete_secrets, read_secrets, write_secrets
+from stronghold_cli.vault.profiles import delete_secrets, read_opened, read_secrets, write_secrets
 from tests.support.org import TestOrg, renew_group, workshop
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -107,7 +108,7 @@ def test_a_deletion_is_told_by_the_commit_that_made_it(org: TestOrg) -> None:
     assert [value for *_, value in shown(history)] == [None, b"two", b"first value"]
     assert not history.is_live
     own = vault(org)
-    assert deletions_of(own, org.profile("production"), history) == {3: (org.id("ada"), deleted_at)}
+    assert signers_of(own, org.profile("production"), history) == {3: (org.id("ada"), deleted_at)}
 
 
 def test_rolling_back_is_a_new_version_with_value_and_note(org: TestOrg) -> None:
@@ -159,13 +160,13 @@ def test_a_purge_removes_old_versions_and_keeps_as_many_as_it_is_told(org: TestO
     for value in (b"two", b"three", b"four"):
         write(org, value)
     own = vault(org)
-    purged = own.commit(lambda draft: purge(draft, org.profile("production"), the_history(org, own), 3))
+    purged = own.commit(lambda draft: purge(draft, org.profile("production"), the_history(org, own).id, KEY, 3))
     assert purged is not None
     assert (purged.first, purged.last) == (1, 1)
     assert [value for *_, value in shown(the_history(org))] == [b"four", b"three", b"two"]
-    own.commit(lambda draft: purge(draft, org.profile("production"), the_history(org, own), 1))
+    own.commit(lambda draft: purge(draft, org.profile("production"), the_history(org, own).id, KEY, 1))
     assert [value for *_, value in shown(the_history(org))] == [b"four"]
-    assert own.commit(lambda draft: purge(draft, org.profile("production"), the_history(org, own), 1)) is None
+    assert own.commit(lambda draft: purge(draft, org.profile("production"), the_history(org, own).id, KEY, 1)) is None
     write(org, b"five")
     assert the_history(org).oldest == 4
 
@@ -173,7 +174,7 @@ def test_a_purge_removes_old_versions_and_keeps_as_many_as_it_is_told(org: TestO
 def test_a_deleted_secret_that_is_purged_leaves_no_name(org: TestOrg) -> None:
     delete(org)
     own = vault(org)
-    own.commit(lambda draft: purge(draft, org.profile("production"), the_history(org, own), 1))
+    own.commit(lambda draft: purge(draft, org.profile("production"), the_history(org, own).id, KEY, 1))
     assert read_deleted(vault(org), org.profile("production")) == []
     with pytest.raises(NotFound):
         the_history(org)
@@ -183,7 +184,7 @@ def test_only_an_admin_purges(org: TestOrg) -> None:
     write(org, b"two")
     own = vault(org, "eve")
     with pytest.raises(Refused, match="Only an admin"):
-        purge(own.draft(), org.profile("production"), the_history(org, own), 1)
+        purge(own.draft(), org.profile("production"), the_history(org, own).id, KEY, 1)
     draft = own.draft()
     draft.raise_oldest(org.profile("production").id, the_history(org).id, 2)
     with pytest.raises(IntegrityError, match="no admin"):
@@ -314,18 +315,92 @@ def test_a_chain_of_leaves_is_whole_and_ends_at_the_current_one() -> None:
             histories._newest_leaves(b"s" * 16, other, chain[-1], 1)
 
 
-@pytest.mark.parametrize("name", ["OTHER", "not legal"])
-def test_a_version_under_another_name_is_noticed(org: TestOrg, name: str) -> None:
-    """By an editor with a client of their own: a version must not come up under a name that the others do not have."""
-    own = vault(org)
-    profile, secret_id = org.profile("production"), the_history(org).id
-    renamed = Secret(name=name, value=b"x", note=b"", author=org.id("eve"), time=1)
+def spoil(org: TestOrg, blob: Callable[[Any, int], bytes], secret_id: bytes | None = None) -> bytes:
+    """Write, as an editor with a client of their own, what our client would never write; returns the secret's id."""
+    own, profile = vault(org, "eve"), org.profile("production")
+    secret_id = secret_id or the_history(org).id
 
     def act(draft: Draft) -> None:
         version = draft.next_version(profile.id, secret_id)
-        blob = draft.keys.profile(profile.id).seal_secret(secret_id, version, renamed, draft.random)
-        draft.write_entry(profile.id, secret_id, blob, epoch=profile.epoch)
+        draft.write_entry(
+            profile.id, secret_id, blob(draft.keys.profile(profile.id), version), epoch=org.profile("production").epoch
+        )
 
     own.commit(act)
-    with pytest.raises(IntegrityError, match="no legal name, or two"):
-        read_history(own, profile, secret_id)
+    return secret_id
+
+
+def named(org: TestOrg, name: str, secret_id: bytes) -> Callable[[Any, int], bytes]:
+    secret = Secret(name=name, value=b"x", note=b"", author=org.id("eve"), time=1)
+    return lambda key, version: key.seal_secret(secret_id, version, secret, org.random)
+
+
+def noise(_key: Any, version: int) -> bytes:
+    return bytes([version]) * 99
+
+
+def state_of(history: SecretHistory) -> list[tuple[int, bytes | None, bool]]:
+    return [(each.number, each.secret and each.secret.value, each.is_unreadable) for each in history.versions]
+
+
+def repair(org: TestOrg, secret_id: bytes) -> None:
+    """Write the secret again over what cannot be read."""
+    spoil(org, named(org, KEY, secret_id), secret_id)
+
+
+@pytest.mark.parametrize("what", ["noise", "nothing", "OTHER", "not legal"])
+def test_a_version_that_its_writer_made_unreadable_leaves_the_others(org: TestOrg, what: str) -> None:
+    """By an editor with a client of their own: nor may a version come up under a name that the others do not have."""
+    secret_id = the_history(org).id
+    made = {"noise": noise, "nothing": lambda *_: b""}.get(what) or named(org, what, secret_id)
+    org.now += 60
+    spoil(org, made, secret_id)
+    repair(org, secret_id)
+    own = vault(org)
+    history = the_history(org, own)
+    assert state_of(history) == [(3, b"x", False), (2, None, True), (1, b"first value", False)]
+    assert signers_of(own, org.profile("production"), history) == {2: (org.id("eve"), org.now)}
+    with pytest.raises(NotFound, match="cannot be read"):
+        roll_back(own.draft(), org.profile("production"), known(own, org), history, 2)
+    own.commit(lambda draft: roll_back(draft, org.profile("production"), known(own, org), the_history(org, own), None))
+    assert known(vault(org), org)[KEY].secret.value == b"first value"
+
+
+def test_a_deleted_secret_that_nobody_could_read_stands_in_nobodys_way(org: TestOrg) -> None:
+    write(org, b"other", "OTHER")
+    delete(org, "OTHER")
+    secret_id = spoil(org, noise, b"poison of 16 b..")
+    own = vault(org)
+    own.commit(lambda draft: draft.write_entry(org.profile("production").id, secret_id, None, epoch=1))
+    rekey(org)
+    own, profile, text = vault(org), org.profile("production"), f"se_{secret_id.hex()}"
+    assert {item.name for item in read_deleted(own, profile)} == {"OTHER", text}
+    assert [value for *_, value in shown(the_history(org, own))] == [b"first value"]
+    (history,) = read_histories(own, profile, text)
+    assert (history.id, history.name, history.last_value()) == (secret_id, text, None)
+    with pytest.raises(NotFound, match="can be read"):
+        restore(own.draft(), profile, known(own, org), history, None)
+    purged = own.commit(lambda draft: purge(draft, org.profile("production"), secret_id, text, 1))
+    assert purged is not None
+    assert (purged.name, purged.first, purged.last) == (text, 1, 1)
+    assert {item.name for item in read_deleted(vault(org), org.profile("production"))} == {"OTHER"}
+
+
+def test_a_secret_overwritten_with_garbage_and_then_deleted_is_restored_from_an_older_version(org: TestOrg) -> None:
+    secret_id = spoil(org, noise)
+    own, profile = vault(org), org.profile("production")
+    own.commit(lambda draft: draft.write_entry(profile.id, secret_id, None, epoch=1))
+    (history,) = read_histories(own, profile, f"se_{secret_id.hex()}")
+    assert (history.name, history.is_live) == (KEY, False)
+    own.commit(lambda draft: restore(draft, profile, known(own, org), history, None))
+    assert known(vault(org), org)[KEY].secret.value == b"first value"
+
+
+def test_ids_are_found_while_a_live_secret_cannot_be_read(org: TestOrg) -> None:
+    secret_id = spoil(org, noise)
+    own, profile = vault(org), org.profile("production")
+    assert find_histories(own, profile, f"se_{secret_id.hex()}") == [secret_id]
+    opened = read_opened(own, profile)
+    assert (opened.unreadable, KEY in opened.secrets, bool(opened.secrets)) == ((secret_id,), False, True)
+    with pytest.raises(IntegrityError):
+        read_secrets(own, profile)

@@ -14,6 +14,7 @@ from stronghold_cli.protocol.messages import encode_audit
 from stronghold_cli.protocol.requests import KeyId, sign_request
 from stronghold_cli.vault.agents import revoke
 from stronghold_cli.vault.committing import Vault
+from stronghold_cli.vault.exposure import expose
 from stronghold_cli.vault.groups import create_group
 from stronghold_cli.vault.log import Filter, Reading, read_entry, read_log
 from tests.support.org import NOW, TestOrg, secret_of, workshop
@@ -26,17 +27,29 @@ def org() -> TestOrg:
     return workshop()
 
 
-def leaf(org: TestOrg, *, by: str = "ci", seq: int | None = None, query: str = "org=00", **members: Any) -> AuditLeaf:
+def leaf(
+    org: TestOrg,
+    *,
+    by: str = "ci",
+    seq: int | None = None,
+    query: str = "org=00",
+    method: str = "",
+    target: str = "",
+    created: int | None = None,
+    **members: Any,
+) -> AuditLeaf:
     """A genuine entry of a pull by a token, or of a commit by an operator."""
     if by in org.tokens:
         secret = secret_of(org.tokens[by])
-        key, key_id, kind, target = secret.auth, KeyId(kind="t", raw=secret.token_id), "pull", f"/v1/pull?{query}"
+        key, key_id, kind, default = secret.auth, KeyId(kind="t", raw=secret.token_id), "pull", f"/v1/pull?{query}"
     else:
         key, key_id, kind = org.keysets[by].request, KeyId(kind="o", raw=org.id(by)), "commit"
-        target = f"/v1/orgs/{org.state.org_id.hex()}/commits"
+        default = f"/v1/orgs/{org.state.org_id.hex()}/commits"
+    nonce = members.get("index", 0).to_bytes(16, "big")
     headers, base = sign_request(
-        key, key_id, method="GET", authority="vault.example.com", target=target, body=b"", created=NOW, nonce=bytes(16)
-    )
+        key, key_id, method=method or ("GET" if kind == "pull" else "POST"), authority="vault.example.com",
+        target=target or default, body=b"", created=NOW if created is None else created, nonce=nonce,
+    )  # fmt: skip
     signature = decode_base64(headers.signature.split(":")[1])
     values = {
         "index": 0, "kind": kind, "server_time": NOW, "signature_base": base, "signature": signature, "key_id": key_id,
@@ -88,7 +101,7 @@ def test_an_entry_that_its_key_did_not_sign_is_noticed(org: TestOrg, by: str) ->
     forged = decode_base64(headers.signature.split(":")[1])
     for lie in (
         honest.replace(signature=bytes(64)),
-        honest.replace(signature_base=honest.signature_base.replace("GET", "PUT")),
+        honest.replace(signature_base=honest.signature_base.replace('"@method": ', '"@method": X')),
         honest.replace(signature_base=base, signature=forged),
     ):
         with pytest.raises(IntegrityError, match="is not signed by"):
@@ -187,3 +200,91 @@ def test_a_page_that_is_too_short_is_noticed(org: TestOrg, kept: int) -> None:
     )
     with pytest.raises(IntegrityError, match="does not deliver"):
         read_log(Vault(org.operator()), Filter(), 9)
+
+
+def is_verified(org: TestOrg, entry: AuditLeaf) -> bool:
+    return Reading(Vault(org.operator())).explain(entry).is_verified
+
+
+def test_an_entry_of_what_was_asked_is_verified(org: TestOrg) -> None:
+    assert is_verified(org, leaf(org))
+    assert is_verified(org, leaf(org, target="/base/v1/%70ull?org=00"))
+    org.commit(lambda draft: create_group(draft, "new"))
+    assert is_verified(org, commit_leaf(org))
+    path = f"/v1/orgs/{org.state.org_id.hex()}"
+    profile = org.profile("production")
+    contents = DocumentReference(kind="contents", id=profile.id, version=1, sha256=bytes(32))
+    of_profile = f"{path}/profiles/{profile.id.hex()}/contents"
+    assert is_verified(org, leaf(org, by="ada", kind="contents", method="GET", target=of_profile, document=contents))
+    assert is_verified(org, leaf(org, by="ada", kind="sync", method="GET", target=f"{path}/sync?since=1"))
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", "/v1/orgs/{org}/sync?since=1"),
+        ("GET", "/v1/orgs/{org}/commits"),
+        ("POST", "/v1/orgs/{org}/blobs"),
+        ("POST", "/v1/orgs/{other}/commits"),
+        ("POST", "/v1/orgs/{org}"),
+        ("POST", "/v1/elsewhere"),
+        ("GET", "/v1/pull"),
+    ],
+)
+def test_a_commit_that_nobody_asked_for_is_not_shown_as_verified(org: TestOrg, method: str, target: str) -> None:
+    """Attack 51: the operator signed some other request, and the server says that it was this commit."""
+    org.commit(lambda draft: create_group(draft, "new"))
+    place = target.format(org=org.state.org_id.hex(), other="0" * 64)
+    assert not is_verified(org, commit_leaf(org, method=method, target=place))
+
+
+def test_a_pull_that_was_another_request_or_of_another_profile_is_not_verified(org: TestOrg) -> None:
+    production, staging = (
+        DocumentReference(kind="contents", id=org.profile(name).id, version=1, sha256=bytes(32))
+        for name in ("production", "staging")
+    )
+    assert not is_verified(org, leaf(org, target="/v1/self?org=00"))
+    for query in ("org=00&profile=production", f"org=00&profile_id={production.id.hex()}"):
+        assert is_verified(org, leaf(org, query=query, document=production))
+        assert not is_verified(org, leaf(org, query=query, document=staging))
+    path = f"/v1/orgs/{org.state.org_id.hex()}/profiles/{production.id.hex()}/contents"
+    assert not is_verified(org, leaf(org, by="ada", kind="contents", method="GET", target=path, document=staging))
+
+
+@pytest.mark.parametrize(("late", "verified"), [(-61, False), (-60, True), (120, True), (121, False)])
+def test_a_request_of_another_time_is_not_verified(org: TestOrg, late: int, verified: bool) -> None:
+    """The clock may be 60 s off the request, and 60 s behind the entry before, whose time the entry then has."""
+    assert is_verified(org, leaf(org, server_time=NOW + late)) is verified
+
+
+def test_a_commit_whose_head_another_operator_signed_is_not_verified(org: TestOrg) -> None:
+    org.commit(lambda draft: create_group(draft, "new"))
+    head = org.state.head.document
+    reference = DocumentReference(kind="head", id=org.state.org_id, version=head.seq, sha256=head.sha256)
+    entry = Reading(Vault(org.operator())).explain(leaf(org, by="eve", document=reference))
+    assert (entry.is_verified, [act.action for act in entry.acts]) == (False, ["group-create"])
+
+
+def test_a_login_and_an_unknown_key_are_not_verified(org: TestOrg) -> None:
+    path = f"/v1/orgs/{org.state.org_id.hex()}/keyset?org=00"
+    login = leaf(org, by="ada", kind="login", method="GET", target=path, key_id=KeyId(kind="l", raw=org.id("ada")))
+    entry = Reading(Vault(org.operator())).explain(login)
+    assert entry.operator is not None
+    assert (entry.operator.name, entry.is_verified) == ("ada", False)
+    assert not is_verified(org, leaf(org).replace(key_id=KeyId(kind="t", raw=b"x" * 16)))
+
+
+def test_a_request_that_stands_twice_is_noticed(org: TestOrg) -> None:
+    serve(org, [leaf(org), leaf(org, index=1), leaf(org).replace(index=2)])
+    with pytest.raises(IntegrityError, match="hold the same request"):
+        read_log(Vault(org.operator()), Filter(), 9)
+
+
+def test_the_ledger_counts_no_pull_that_was_not_asked_for(org: TestOrg) -> None:
+    version = org.state.contents[org.profile("production").id].document.version
+    read = DocumentReference(kind="contents", id=org.profile("production").id, version=version, sha256=bytes(32))
+    serve(org, [leaf(org, document=read)])
+    assert any(item.fetched for item in expose(Vault(org.operator()), "bot").secrets)
+    serve(org, [leaf(org, document=read, target="/v1/self?org=00")])
+    with pytest.raises(IntegrityError, match="not asked for"):
+        expose(Vault(org.operator()), "bot")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stronghold_cli.keystore.files import locked
 from stronghold_cli.keystore.marks import HeadMark, operator_mark
 from stronghold_cli.protocol.documents.head import Head
 from stronghold_cli.protocol.documents.leaves import MemberLeaf
@@ -15,12 +16,14 @@ from stronghold_cli.protocol.documents.org import Policy
 from stronghold_cli.protocol.documents.profile import Grant
 from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, LocalFileError, RuleError
 from stronghold_cli.protocol.messages import Steps, decode_steps, decode_sync, encode_sync
+from stronghold_cli.protocol.messages_past import decode_past, encode_past
 from stronghold_cli.protocol.rules import check_state
-from stronghold_cli.protocol.state import lay_over
+from stronghold_cli.protocol.state import Signed, lay_over
 from stronghold_cli.vault import draft as draft_module
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import add_agent, create_group, grant
 from stronghold_cli.vault.rekeying import rekey
+from stronghold_cli.vault.removal import remove_from_group
 from stronghold_cli.vault.replica import Replica, local_state
 from tests.support import org as org_module
 from tests.support.org import NOTHING, TestOrg, workshop
@@ -68,7 +71,7 @@ def test_later_syncs_fetch_what_changed(org: TestOrg) -> None:
 
 
 @pytest.mark.parametrize("damage", ["lost", "no JSON", "another state", "a leaf"])
-def test_a_copy_that_is_lost_or_tampered_with_is_fetched_anew_with_every_head_since_the_mark(
+def test_a_copy_that_is_lost_or_tampered_with_is_fetched_anew_with_every_commit_since_the_mark(
     org: TestOrg, home: Path, damage: str
 ) -> None:
     Replica(org.operator()).sync()
@@ -90,8 +93,9 @@ def test_a_copy_that_is_lost_or_tampered_with_is_fetched_anew_with_every_head_si
     assert local_state(org.state.org_id) is None
     org.server.targets.clear()
     assert Replica(org.operator()).sync() == org.state
-    since = [target.split("since=")[1].split("&")[0] for target in org.server.targets]
-    assert since == ["0", str(marked)]
+    asked = [target.rsplit("/", 1)[1].split("&")[0] for target in org.server.targets]
+    assert asked == ["sync?since=0", f"past?before={marked + 2}", f"steps?since={marked}"]
+    assert local_state(org.state.org_id) == org.state
 
 
 def test_a_copy_without_a_mark_is_not_believed(org: TestOrg) -> None:
@@ -136,46 +140,44 @@ def test_a_fork_at_the_marks_own_number_is_refused(org: TestOrg, home: Path) -> 
 
 
 @pytest.mark.parametrize("kept", [slice(1, None), slice(0, 2), slice(None, None, 2), slice(0, 0)])
-def test_heads_that_do_not_lead_from_the_mark_to_the_newest_are_refused(org: TestOrg, home: Path, kept: slice) -> None:
+def test_a_way_back_that_does_not_lead_from_the_newest_head_to_the_mark_is_refused(
+    org: TestOrg, home: Path, kept: slice
+) -> None:
     Replica(org.operator()).sync()
     copy_of(home, org).unlink()
     more(org, "one", "two", "three")
+    newest = org.state.seq
 
     def leave_out(target: str, body: bytes) -> bytes:
-        changes = decode_sync(body)
-        return body if "since=0" in target else encode_sync(changes.replace(heads=changes.heads[kept]))
+        if f"past?before={newest}&" in target:
+            return encode_past(decode_past(body)[:3][kept])
+        return encode_past(()) if "past" in target else body
 
     org.server.forge = leave_out
-    if kept == slice(None, None, 2):
-        kept = slice(0, 3, 2)
     with pytest.raises(IntegrityError):
         Replica(org.operator()).sync()
-
-
-def test_the_marks_own_head_may_stand_first(org: TestOrg, home: Path) -> None:
-    Replica(org.operator()).sync()
-    copy_of(home, org).unlink()
-    own = org.state.head.envelope
-    more(org, "one")
-
-    def repeat(target: str, body: bytes) -> bytes:
-        changes = decode_sync(body)
-        return body if "since=0" in target else encode_sync(changes.replace(heads=(own, *changes.heads)))
-
-    org.server.forge = repeat
-    assert Replica(org.operator()).sync() == org.state
+    assert local_state(org.state.org_id) is None
 
 
 def test_a_jump_of_the_counter_is_refused_after_the_copy_was_lost(org: TestOrg, home: Path) -> None:
     """Attack 9: an editor's head with a number far ahead, genuine but for that."""
     Replica(org.operator()).sync()
     copy_of(home, org).unlink()
-    head = org.state.head.document
-    jumped = org.sign(head.replace(seq=head.seq + 1000, prev=head.sha256), "eve")
-    org.server.forge = lambda _, body: encode_sync(decode_sync(body).replace(heads=(jumped,)))
-    with pytest.raises(IntegrityError, match="does not follow the one before"):
-        Replica(org.operator()).sync()
-    assert Head.decode(jumped.payload).seq == head.seq + 1000
+    known = org.state.head
+    jumped = org.sign(known.document.replace(seq=known.document.seq + 1000, prev=known.document.sha256), "eve")
+    step = NOTHING.replace(heads=(jumped,))
+
+    def forge(target: str, body: bytes) -> bytes:
+        if "steps" in target:
+            return Steps(seq=known.document.seq + 1000, steps=(step,)).encode()
+        return encode_sync(decode_sync(body).replace(heads=(jumped,))) if "sync" in target else body
+
+    org.server.forge = forge
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(org.server, "way_back", lambda *_: [NOTHING.replace(heads=(known.envelope,))])
+        with pytest.raises(IntegrityError, match="does not follow the one before"):
+            Replica(org.operator()).sync()
+    assert Head.decode(jumped.payload).seq == known.document.seq + 1000
 
 
 def test_another_org_document_than_the_pinned_one_is_refused(org: TestOrg) -> None:
@@ -239,7 +241,7 @@ def test_a_head_seen_at_login_binds_the_first_sync(org: TestOrg) -> None:
     with pytest.raises(IntegrityError, match="two different heads"):
         Replica(older.operator().replace(seen=seen)).sync()
     more(older, "and on")
-    with pytest.raises(IntegrityError, match=r"does not follow|do not lead"):
+    with pytest.raises(IntegrityError, match="do not lead from the mark"):
         Replica(older.operator().replace(seen=seen)).sync()
     more(org, "two")
     assert Replica(org.operator().replace(seen=seen)).sync() == org.state
@@ -309,11 +311,82 @@ def refused(replica: Replica, words: str) -> None:
     assert replica.mark() == before
 
 
+def undo_last_commit(org: TestOrg, name: str) -> None:
+    """An editor and the server lay everything as it was before the last commit under a head of the editor's."""
+    old, new = org.server.states[-2:]
+    head = new.head.document
+    undone = old.head.document.replace(seq=head.seq + 1, prev=head.sha256, created=head.created)
+    signed = org.sign(undone, name)
+    org.server.states.append(old.replace(head=Signed(document=undone, envelope=signed)))
+    org.server.heads.append(signed)
+
+
+@pytest.mark.parametrize("copy", ["kept", "lost", "behind its mark", "none, the head seen at login"])
+def test_a_removal_that_an_editor_undoes_with_the_server_is_noticed(org: TestOrg, home: Path, copy: str) -> None:
+    """Whatever became of the local copy: the state that the last head names is a legal one, with genuine documents."""
+    older = Replica(org.operator())
+    older.sync()
+    content = copy_of(home, org).read_bytes()
+    more(org, "one")
+    Replica(org.operator()).sync()
+    seen = HeadMark(seq=org.state.seq, sha256=org.state.head.document.sha256)
+    (agent,) = org.state.agents.values()
+    org.commit(lambda draft: remove_from_group(draft, org.group("production"), [agent], []))
+    undo_last_commit(org, "eve")
+    check_state(org.state)
+    assert org.state.agents[agent.id].groups
+    operator = org.operator()
+    if copy == "behind its mark":
+        copy_of(home, org).write_bytes(content)
+    elif copy != "kept":
+        copy_of(home, org).unlink()
+    if copy == "none, the head seen at login":
+        operator_mark(org.state.org_id).reset()
+        operator = operator.replace(seen=seen)
+    replica = Replica(operator)
+    before = replica.mark()
+    with pytest.raises(IntegrityError, match="a structure is older than the one before it"):
+        replica.sync()
+    assert replica.mark() == before
+
+
+def test_an_older_state_never_replaces_the_newer_one_of_another_process(org: TestOrg, home: Path) -> None:
+    slow = Replica(org.operator())
+    state = slow.sync()
+    more(org, "one")
+    late = org.state
+    more(org, "two")
+    Replica(org.operator()).sync()
+    content = copy_of(home, org).read_bytes()
+    slow.keep(late)
+    assert copy_of(home, org).read_bytes() == content
+    assert local_state(org.state.org_id) == org.state
+    assert state.seq < late.seq < org.state.seq
+
+
+def test_the_copy_is_written_under_the_marks_lock(org: TestOrg, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else another process could go further between the look at the mark and the writing."""
+    held = []
+
+    def write(path: str, content: bytes) -> None:
+        with pytest.raises(LocalFileError, match="in use"), locked(operator_mark(org.state.org_id).path, seconds=0):
+            pass
+        held.append(path)
+
+    monkeypatch.setattr("stronghold_cli.vault.replica.write_private", write)
+    Replica(org.operator()).sync()
+    assert len(held) == 1
+
+
+@pytest.mark.parametrize("lost", [True, False])
 @pytest.mark.parametrize("later", [0, 3])
-def test_a_member_who_is_dropped_without_new_keys_is_noticed(org: TestOrg, later: int) -> None:
-    """Also where genuine commits hide it: the state that they end in is a legal one."""
+def test_a_member_who_is_dropped_without_new_keys_is_noticed(org: TestOrg, home: Path, later: int, lost: bool) -> None:
+    """Also where genuine commits hide it: the state that they end in is a legal one. And where the copy was lost."""
     replica = Replica(org.operator())
     replica.sync()
+    if lost:
+        copy_of(home, org).unlink()
+        replica = Replica(org.operator())
     colluding = Colluding(org)
     colluding.commit(colluding.drop)
     broken = org.state.seq
@@ -429,6 +502,23 @@ def test_commits_come_in_parts(org: TestOrg) -> None:
     assert len(org.server.targets) == 3
     heads = [state.head.document.sha256 for state in org.server.states[-3:]]
     assert all(map(replica.has_passed, heads))
+
+
+def test_signatures_met_on_the_way_back_are_verified_where_they_still_count(org: TestOrg, home: Path) -> None:
+    """The way back comes from one fork, and the commits since from another, in which a document met there is current."""
+    Replica(org.operator()).sync()
+    copy_of(home, org).unlink()
+    fork = org.copy()
+    more(fork, "one")
+    org.commit(lambda draft: draft.touch_contents(org.profile("staging").id))
+    sync, (back,) = fork.server.sync(0, 0), fork.server.way_back(fork.state.seq, 1)
+    assert back.structure is not None
+    forged = back.replace(structure=back.structure.replace(signature=bytes(64)))
+    org.server.forge = lambda target, body: (
+        encode_sync(sync) if "sync" in target else encode_past([forged]) if "past" in target else body
+    )
+    with pytest.raises(IntegrityError, match="signature"):
+        Replica(org.operator()).sync()
 
 
 def test_the_newest_signers_are_those_who_may_sign_now(org: TestOrg) -> None:
