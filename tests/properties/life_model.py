@@ -294,8 +294,6 @@ class Model:
 
     def purge(self, profile_id: bytes, secret_id: bytes, keep: int) -> Model:
         secret = there(there(self.profiles, profile_id).secrets, secret_id)
-        if all(value is None for value in secret.kept().values()):
-            raise Told(NotFound)
         oldest = max(len(secret.versions) - keep + 1, secret.oldest)
         return self._put_secret(profile_id, secret_id, replace(secret, oldest=oldest))
 

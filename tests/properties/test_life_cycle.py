@@ -379,12 +379,10 @@ class LifeCycle(Life):
     def purge(self, person: Person, secret: int, keep: int) -> None:
         profile_id, secret_id = self.a_secret(person, secret)
 
-        def do(vault: Vault, draft: Draft) -> Callable[[OrgState], Ids]:
+        def do(_: Vault, draft: Draft) -> Callable[[OrgState], Ids]:
             found = find(draft.profiles(), profile_id)
-            entry = find(draft.state.entries(profile_id), secret_id)
-            if not entry.is_live and entry.oldest == entry.version:
-                raise NotFound("no value of it is kept")
-            histories.purge(draft, found, histories.read_history(vault, found, secret_id), keep)
+            find(draft.state.entries(profile_id), secret_id)
+            histories.purge(draft, found, secret_id, "a secret", keep)
             return nothing
 
         self.act(person, do, lambda model, _: model.purge(profile_id, secret_id, keep))
