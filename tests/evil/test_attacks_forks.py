@@ -9,7 +9,9 @@ import pytest
 
 from stronghold_cli.protocol.documents.head import Head
 from stronghold_cli.protocol.errors import IntegrityError, Refused
-from stronghold_cli.protocol.messages import Steps, decode_commit
+from stronghold_cli.protocol.messages import Commit, Steps, decode_commit
+from stronghold_cli.protocol.requests import KeyId
+from stronghold_cli.protocol.state import advance
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.groups import create_group
 from stronghold_cli.vault.profiles import read_secrets, write_secrets
@@ -17,7 +19,7 @@ from tests.e2e.support import Machine
 from tests.evil.evil_server import COMMITS, PULL, EvilServer
 from tests.evil.scene import OLD_FILE, PRODUCTION, THREE, TWO, Agent, Scene, files_below, home_of, init_on
 from tests.evil.test_attacks_removals import second_device
-from tests.server.support import Person
+from tests.server.support import Draft, Person
 
 VALUE = "value-of-production-one"
 
@@ -120,6 +122,58 @@ def test_attack_10_commit_of_one_half_is_sent_to_the_other(
         first.vault(scene.server)
     assert files_below(first.machine.data) == kept
     assert first.reads(scene.server) == TWO
+
+
+def heads_alone(scene: Scene, *dates: int) -> list[Commit]:
+    """Commits on the scene's state, each behind the one before, that sign a head anew and change nothing else."""
+    commits, state = list[Commit](), scene.org.state
+    for date in dates:
+        commits.append(Draft(state, scene.org.admin, scene.server.now + date).finish())
+        state = advance(state, commits[-1].changes)
+    return commits
+
+
+def send(scene: Scene, server: EvilServer, commit: Commit) -> None:
+    key, key_id = scene.org.admin.keyset.request, KeyId(kind="o", raw=scene.org.admin.operator_id)
+    assert server.send(key, key_id, "POST", f"{scene.org.path}{COMMITS}", commit.encode()).status == 200
+
+
+def test_attack_10_halves_that_differ_in_nothing_but_their_heads(
+    scene: Scene, fork: EvilServer, new_machine: Callable[[], Machine]
+) -> None:
+    """State and numbers are the same in both: the link to the head before tells them apart."""
+    device, elsewhere = (Device(scene, new_machine(), scene.org.admin) for _ in range(2))
+    seq = scene.org.state.seq
+    (ours,), (theirs, next_of_theirs) = heads_alone(scene, 0), heads_alone(scene, 1, 2)
+    send(scene, scene.server, ours)
+    for commit in (theirs, next_of_theirs):
+        send(scene, fork, commit)
+    assert device.reads(scene.server) == PRODUCTION["API_KEY"]
+    joined = Steps(seq=seq + 2, steps=(next_of_theirs.changes,)).encode()
+    kept = files_below(device.machine.data)
+    with scene.server.plays_back("/steps", joined), pytest.raises(IntegrityError) as caught:
+        device.vault(scene.server)
+    assert "does not follow the one before" in caught.value.message
+    assert files_below(device.machine.data) == kept
+    # The control: behind the head that it names, it is followed.
+    assert elsewhere.vault(fork).state.seq == seq + 2
+
+
+def test_attack_10_an_agent_of_halves_that_differ_in_nothing_but_their_heads(
+    scene: Scene, fork: EvilServer, agent: Agent, new_machine: Callable[[], Machine]
+) -> None:
+    """What the agent reads is the same in both, and so is its version: the head in the mark tells them apart."""
+    theirs = heads_alone(scene, 1, 2)
+    for commit in heads_alone(scene, 0, 0):
+        send(scene, scene.server, commit)
+    agent.gets(PRODUCTION)
+    agent.server = fork
+    for commit in theirs:
+        send(scene, fork, commit)
+        agent.is_refused(everywhere=False)  # older by its number, then another one under it
+        Agent(new_machine(), fork, scene.token()).gets(PRODUCTION)  # the control
+    agent.server = scene.server
+    agent.gets(PRODUCTION)
 
 
 def test_attack_10_agents_of_the_two_halves(
