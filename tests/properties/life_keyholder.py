@@ -1,7 +1,8 @@
 """Whoever keeps every key that they ever got, and gets a dump of the database after each act: what can they open?
 
-``Keyholders`` takes the key of each token as its agent had it, tries it on every blob of each dump since then, and goes on
-with the keys that come out, whether the agent was still a member by then or not; no key is ever given back. What each blob
+``Keyholders`` takes the key of each token as its agent had it, and of each operator who is no admin, tries it on every blob
+of each dump since then, and goes on with the keys that come out, whether its holder was still a member by then or not; no
+key is ever given back. What each blob
 is said to be (which group, which epoch, which version) stands in documents that a dump holds too; keys are tried under those
 words whatever epoch they are of, so that an epoch which is new by its number alone opens.
 """
@@ -12,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 
-from stronghold_cli.crypto.keys import GroupKey, MasterKey, ProfileKey, TokenSecret, open_group_key
+from stronghold_cli.crypto.keys import GroupKey, Keyset, ProfileKey, TokenSecret, open_group_key
+from stronghold_cli.crypto.seal import SealingKey
 from stronghold_cli.crypto.tokens import unlock_master_key
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import digest
@@ -26,18 +28,18 @@ Version = tuple[bytes, bytes, int]  # profile, secret, number
 
 
 class Keyholders:
-    """All agents of an org, who forget nothing. ``step`` counts the dumps."""
+    """Agents and operators of an org, who forget nothing. ``step`` counts the dumps."""
 
     def __init__(self, org_id: bytes) -> None:
         self.step = 0
         self._org_id = org_id
-        self._masters: dict[bytes, MasterKey] = {}
+        self._seals: dict[bytes, SealingKey] = {}
         self._tried: set[tuple[bytes, bytes]] = set()
         self._born: dict[bytes, int] = {}
         self._versions: dict[bytes, Version] = {}
         self._group_keys: dict[bytes, set[bytes]] = defaultdict(set)
         self._profile_keys: dict[bytes, set[bytes]] = defaultdict(set)
-        self._held: dict[bytes, set[Key]] = defaultdict(set)  # by each token
+        self._held: dict[bytes, set[Key]] = defaultdict(set)  # by each member
         self._leads: dict[Key, dict[bytes, Key]] = defaultdict(dict)  # from a key, by a blob, to another key
         self._opened: dict[Key, dict[bytes, int]] = defaultdict(dict)  # the blobs, and the step at which each was new
         self._blobs: dict[bytes, bytes] = {}
@@ -45,7 +47,11 @@ class Keyholders:
     def keep(self, token: AgentToken, share: bytes) -> None:
         """The master key of a token, as its agent had it while it was live."""
         secret = TokenSecret(token.secret)
-        self._masters[secret.token_id] = unlock_master_key(token, secret, share)
+        self._seals[secret.token_id] = unlock_master_key(token, secret, share).seal
+
+    def keep_operator(self, keyset: Keyset) -> None:
+        """The sealing key of an operator."""
+        self._seals[keyset.operator_id] = keyset.seal
 
     def dump(self, blobs: dict[bytes, bytes], state: OrgState) -> set[Version]:
         """Try every key on what is new in a dump; returns the versions of secrets that the dump holds."""
@@ -68,17 +74,21 @@ class Keyholders:
         assert len(set(versions)) == len(versions), "the dump holds a version of a secret under two keys"
         return set(versions)
 
-    def newest_opened(self, token_id: bytes) -> dict[bytes, int]:
-        """Of each profile, the newest step at which anything in the dump was written that this token's holder can open."""
+    def members(self) -> Iterable[bytes]:
+        """The ids of all who keep keys."""
+        return self._seals
+
+    def newest_opened(self, member_id: bytes) -> dict[bytes, int]:
+        """Of each profile, the newest step at which anything in the dump was written that this member can open."""
         found: dict[bytes, int] = {}
-        for key in self._held[token_id]:
+        for key in self._held[member_id]:
             steps = (step for sha256, step in self._opened[key].items() if sha256 in self._blobs)
             found[key[0]] = max(found.get(key[0], 0), *steps, 0)
         return found
 
-    def opens(self, token_id: bytes, ciphertexts: Iterable[bytes]) -> bool:
-        """Whether the holder of this token can open all of these."""
-        mine = set[bytes]().union(*(self._opened[key].keys() for key in self._held[token_id]))
+    def opens(self, member_id: bytes, ciphertexts: Iterable[bytes]) -> bool:
+        """Whether this member can open all of these."""
+        mine = set[bytes]().union(*(self._opened[key].keys() for key in self._held[member_id]))
         return mine >= set(ciphertexts)
 
     def _follow(self, keys: set[Key]) -> None:
@@ -89,13 +99,16 @@ class Keyholders:
             keys |= ways
 
     def _try_groups(self, state: OrgState) -> set[bytes]:
-        """Each token's key on its seals; the hashes of all seals."""
+        """Each member's key on its seals; the hashes of all seals."""
         places = set()
         for group_id, group in state.groups.items():
             for member_id, leaf in state.group_members(group_id).items():
                 places.add(leaf.sealed_sha256)
-                if member_id in self._masters and self._is_new(member_id, leaf.sealed_sha256):
-                    self._try_seal(member_id, group_id, group.epoch, group.kcv, self._blobs[leaf.sealed_sha256])
+                if member_id in self._seals and self._is_new(member_id, leaf.sealed_sha256):
+                    named = (self._org_id, group_id, group.epoch, leaf.kind, member_id, group.kcv)
+                    key = open_group_key(self._seals[member_id], *named, self._blobs[leaf.sealed_sha256])
+                    self._group_keys[group_id].add(key.raw)
+                    self._held[member_id].add((group_id, key.raw))
         return places
 
     def _try_grants(self, profile: Profile) -> set[bytes]:
@@ -132,12 +145,6 @@ class Keyholders:
             return False
         self._tried.add(pair)
         return True
-
-    def _try_seal(self, token_id: bytes, group_id: bytes, epoch: int, kcv: bytes, blob: bytes) -> None:
-        seal = self._masters[token_id].seal
-        key = open_group_key(seal, self._org_id, group_id, epoch, "token", token_id, kcv, blob)
-        self._group_keys[group_id].add(key.raw)
-        self._held[token_id].add((group_id, key.raw))
 
     def _try_wrap(self, group_key: GroupKey, profile_id: bytes, profile_epoch: int, kcv: bytes, blob: bytes) -> None:
         with suppress(IntegrityError):

@@ -1,11 +1,15 @@
-"""One org on a real server in this process, for sequences of acts: devices of its admin, agents, and the database's rows."""
+"""One org on a real server in this process, for sequences of acts: its people's devices, agents, and the database's rows.
+
+Two admins, one of them with two devices, an editor, and a reader; their devices' clocks differ by up to 45 seconds.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 import pytest
@@ -23,60 +27,116 @@ from stronghold_cli.vault.agents import Address
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.operator import Operator
 from stronghold_cli.version import VERSION
-from tests.server.support import AUTHORITY, TestOrg, World
+from tests.properties.life_lines import By
+from tests.server.support import AUTHORITY, Person, TestOrg, World
 
 ADDRESS = Address(address=AUTHORITY, plain_http=False)
 
 
-class Wire:
-    """The ``SignedServer`` of the client's library; ``lose`` is what happens to the next commit on its way."""
+class Device(NamedTuple):
+    """A person's machine, and how many seconds its clock is ahead of the server's."""
 
-    def __init__(self, world: World) -> None:
+    name: str
+    owner: str
+    ahead: int
+
+
+DEVICES = (
+    Device("laptop", "Ada", -20),
+    Device("desktop", "Ada", 20),
+    Device("phone", "Bea", 0),
+    Device("notebook", "Eve", 25),
+    Device("tablet", "Rob", -5),
+)
+BEA, EDITOR, READER = 2, 3, 4  # whose places these are: another admin's, Eve's and Rob's
+
+
+class Wire:
+    """The ``SignedServer`` of the client's library, on one device or for the agents.
+
+    ``lose`` is what happens to the next commit on its way. ``meanwhile`` is done once, before a request to the route
+    ``meanwhile_at`` arrives.
+    """
+
+    def __init__(self, world: World, ahead: int = 0) -> None:
         self.world = world
-        self.lose = "nothing"
+        self.ahead = ahead
+        self.lose = ""
+        self.meanwhile: Callable[[], None] | None = None
+        self.meanwhile_at = ""
         self._route = find_route(f"https://{AUTHORITY}", {}, lambda _: None)
 
+    @property
+    def now(self) -> int:
+        return self.world.now + self.ahead
+
     def request(self, method: str, target: str, body: bytes, key: SigningKey, key_id: KeyId, limit: int) -> bytes:
-        lose = "nothing"
-        if target.endswith("/commits"):
-            lose, self.lose = self.lose, lose
-        if lose == "request":
+        path = target.partition("?")[0]
+        if self.meanwhile is not None and path.endswith(self.meanwhile_at):
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+        lose = ""
+        if path.endswith("/commits"):
+            lose, self.lose = self.lose, ""
+        if lose == "request is lost":
             raise Unavailable("the request was lost")
-        reply = self.world.send(key, key_id, method, target, body)
-        if lose == "answer":
+        reply = self.world.send(key, key_id, method, target, body, created=self.now)
+        if lose == "answer is lost":
             raise Unavailable("the answer was lost")
         headers = {name.lower(): value for name, value in reply.headers.items()}
         answer = WireAnswer(status=reply.status, headers=headers, body=reply.body)
-        return read_answer(answer, self._route, version=VERSION, now=self.world.now)
+        return read_answer(answer, self._route, version=VERSION, now=self.now)
 
 
 class LifeOrg:
-    """A fresh org, its admin's devices, and the clock that all of them share."""
+    """A fresh org, its people, and the clock of its server."""
 
-    def __init__(self, world: World, folder: Path, devices: int) -> None:
+    def __init__(self, world: World, folder: Path) -> None:
         self.world = world
-        self.wire = Wire(world)
+        self.wires = [Wire(world, device.ahead) for device in DEVICES]
         self._folder = folder
         self._org = TestOrg(world).create()
         self.org_id = self._org.org_id
-        self._operator = Operator(
-            server=self.wire,
-            keyset=self._org.admin.keyset,
-            anchor=self._org.pin,
-            floor=1,
-            clock=lambda: self.world.now,
-            random=os.urandom,
-        )
+        draft = self._org.draft()
+        roles = {"Bea": "admin", "Eve": "editor", "Rob": "reader"}
+        self.people = {"Ada": self._org.admin}
+        self.people.update({name: self._org.add_person(draft, name, role) for name, role in roles.items()})
+        self._org.apply(draft)
         self._rows = apsw.Connection(world.path)
-        self.devices = [self._open(number) for number in range(devices)]
+        self._agents = Wire(world)
+        self._vaults: dict[int, Vault] = {}
 
     @property
     def now(self) -> int:
         return self.world.now
 
+    def owner(self, device: int) -> Person:
+        """Whose device that is."""
+        return self.people[DEVICES[device].owner]
+
+    def by(self, device: int) -> By:
+        """The same, as the model knows them."""
+        person = self.owner(device)
+        return By(person.operator_id, person.role == "admin")
+
+    def vault(self, device: int) -> Vault:
+        """The client at work on a device; started, and so up to date, the first time."""
+        if device not in self._vaults:
+            self.restart(device)
+        return self._vaults[device]
+
     def restart(self, device: int) -> None:
         """The program on this device ends, and is started again: it knows what it wrote to its disk."""
-        self.devices[device] = self._open(device)
+        operator = Operator(
+            server=self.wires[device],
+            keyset=self.owner(device).keyset,
+            anchor=self._org.pin,
+            floor=1,
+            clock=lambda: self.wires[device].now,
+            random=os.urandom,
+        )
+        with self._home(DEVICES[device].name):
+            self._vaults[device] = Vault(operator)
 
     def head(self) -> tuple[int, bytes]:
         """Seq and hash of the server's newest head."""
@@ -88,7 +148,7 @@ class LifeOrg:
     def pull(self, token: AgentToken, profile: str) -> dict[str, bytes]:
         """What an agent gets; it remembers what it saw from one pull to the next."""
         with self._home("agents"):
-            pulled = pull(self.wire, token, Asked(name=profile, id=None), lambda: self.now)
+            pulled = pull(self._agents, token, Asked(name=profile, id=None), lambda: self.now)
         return {name: secret.value for name, secret in pulled.secrets.items()}
 
     def dump(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
@@ -100,10 +160,6 @@ class LifeOrg:
     def close(self) -> None:
         """Look at the database no more."""
         self._rows.close()
-
-    def _open(self, device: int) -> Vault:
-        with self._home(f"device {device}"):
-            return Vault(self._operator)
 
     @contextlib.contextmanager
     def _home(self, name: str) -> Iterator[None]:
