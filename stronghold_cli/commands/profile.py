@@ -168,32 +168,35 @@ def edit(
 def copy(
     name: Annotated[str, typer.Argument(help="The profile's name or id.")],
     new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="The new profile's name.")],
-    no_group: Annotated[
-        bool, typer.Option("--no-group", help="Do not make a group of the same name that may read it.")
-    ] = False,
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="GROUP", help="The group that may read it, by name or id; else a new one of the same name."),
+    ] = None,
 ) -> None:
     """Make a profile with the current values and notes of another one. Its history and its readers stay behind.
 
     Example: stronghold profile copy production staging
     """
-    from stronghold_cli.vault.lookup import find_again, find_profile, shown_id
+    from stronghold_cli.vault.lookup import find_again, find_group, find_profile, shown_id
     from stronghold_cli.vault.profiles import copy_profile, read_secrets
 
     vault = open_vault()
     found = find_profile(vault.state.profiles, name)
+    reader = None if group is None else find_group(vault.state.groups, group)
 
     def act(draft: Draft) -> tuple[Profile, int]:
         source = find_again(draft.state.profiles, found)
         known = read_secrets(vault, source)
-        return copy_profile(draft, source, known, new_name, with_group=not no_group), len(known)
+        again = None if reader is None else find_again(draft.groups(), reader)
+        return copy_profile(draft, source, known, new_name, group=again), len(known)
 
     made, count = carry_out(vault, act)
     if settings().json:
         emit_json({"id": shown_id("profile", made.id), "name": made.name, "secrets": count})
         return
     say(f"Copied {counted(count, 'secret')} of {found.name!r} into the new profile {made.name!r}.")
-    if no_group:
-        say(f"No group may read it yet: stronghold group grant GROUP {made.name}")
+    if reader is not None:
+        say(f"The group {reader.name!r} may read it.")
 
 
 @app.command()

@@ -25,6 +25,10 @@ def test_the_attacks_of_the_first_evil_server_are_carried_out() -> None:
     assert make_table.tests().keys() >= {*range(1, 10), 13, 25, 33, 37, 38, 39, 41}
 
 
+def test_the_attacks_on_the_life_cycle_are_carried_out() -> None:
+    assert make_table.tests().keys() >= {10, 22, 23, 31, 32, 40, 44}
+
+
 def test_remarks_stand_only_where_something_is_carried_out() -> None:
     assert make_table.REMARKS.keys() <= make_table.tests().keys()
 
