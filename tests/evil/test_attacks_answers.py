@@ -21,7 +21,7 @@ from stronghold_cli.protocol.messages_pull import PullAnswer
 from tests.e2e.support import Machine, Result
 from tests.evil.evil_server import PULL, EvilServer
 from tests.evil.forging import forged_pull
-from tests.evil.scene import OLD_FILE, PRODUCTION, STAGING, Agent, Scene, answer_for, files_below, init_on
+from tests.evil.scene import OLD_FILE, PRODUCTION, Agent, Scene, answer_for, files_below, init_on
 
 Machines = Callable[[], Machine]
 VALUE = "value-of-production-one"
@@ -279,10 +279,11 @@ def test_attack_36_the_program_stays_small_while_endless_data_comes(agent: Agent
     assert largest < 700, f"{largest} MiB"
 
 
-DANGEROUS = (
+_NAMES = (
     "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT DYLD_INSERT_LIBRARIES PATH NODE_OPTIONS BASH_ENV ENV SHELLOPTS PS4 PYTHONPATH "
     "PYTHONSTARTUP PERL5OPT RUBYOPT JAVA_TOOL_OPTIONS GIT_SSH_COMMAND IFS PROMPT_COMMAND"
-).split()  # noqa: SIM905  (a list of words)
+)
+DANGEROUS = _NAMES.split()
 
 
 def test_attack_46_dangerous_variable_names(scene: Scene, agent: Agent, tmp_path: Path) -> None:
