@@ -7,7 +7,7 @@ sent. A draft is made for one attempt and never used again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from stronghold_cli.crypto.keys import Keyset
 from stronghold_cli.protocol.documents.agent import Agent
@@ -92,8 +92,10 @@ class Draft:
         """A fresh 16-byte id."""
         return self.random(16)
 
-    def agents(self) -> dict[bytes, Agent]:
+    def agents(self) -> Mapping[bytes, Agent]:
         """All agents as this draft leaves them."""
+        if not any(kind == "agent" for kind, _ in self._documents):
+            return self.state.agents
         return {id_: item for id_, item in self._current("agent").items() if isinstance(item, Agent)}
 
     def groups(self) -> dict[bytes, Group]:
