@@ -1,7 +1,7 @@
 """Searching recorded bytes for any part of a secret: every window of 12 bytes, at every place, in the usual spellings.
 
-Windows are found raw, in hex of either case, in base64 of either alphabet at each of the three places of its groups, as
-they stand in a token's or kit's own text, and as JSON escapes them. The haystack is cut into pieces of each needle's
+Windows are found raw, in hex of either case, in base64 of either alphabet at each of the three places of its groups, and as
+JSON escapes them; of tokens and kits their own text is looked for too. The haystack is cut into pieces of each needle's
 length and looked up in a set, so that a search costs the same for one secret as for a hundred.
 """
 
@@ -31,10 +31,11 @@ class Needles:
         """(secret, haystack) of all that is found."""
         found = set()
         for place, content in haystacks.items():
-            for text in (content, content.lower()) if content != content.lower() else (content,):
-                for length, needles in self._by_length.items():
-                    pieces = {text[start : start + length] for start in range(len(text) - length + 1)}
-                    found |= {(needles[piece], place) for piece in pieces & needles.keys()}
+            for length, needles in self._by_length.items():
+                # Only hex has this length, and only hex is the same in either case.
+                text = content.lower() if length == 2 * WINDOW else content
+                pieces = {text[start : start + length] for start in range(len(text) - length + 1)}
+                found |= {(needles[piece], place) for piece in pieces & needles.keys()}
         return found
 
 
@@ -42,7 +43,7 @@ def _spellings(secret: bytes) -> Iterable[bytes]:
     for start in range(len(secret) - WINDOW + 1):
         window = secret[start : start + WINDOW]
         yield window
-        yield window.hex().encode()  # upper case is looked for in the lowered haystack
+        yield window.hex().encode()
         # Base64 depends on the place in the three bytes of a group; the middle of each of the three is certain.
         for shift in range(3):
             text = encode_base64(bytes(shift) + window)

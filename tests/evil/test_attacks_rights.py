@@ -80,6 +80,17 @@ def test_attack_15_older_genuine_structure_under_the_head_of_an_editor(
         agent.is_refused()
         fresh(scene, new_machine, newer).is_refused(everywhere=False)
         fresh(scene, new_machine).gets(PRODUCTION)
+    # Nothing but the structure is older: the contents are the newest, and the mark knows them.
+    now, leaves = answer_for(scene, new_machine()), SignedMap(scene.org.state.leaves("contents"))
+    structure_alone = old.replace(
+        head=scene.editor.sign("head", next_head(scene, structure_sha256=older_structure.sha256).payload),
+        contents=now.contents,
+        contents_proof=leaves.prove(scene.production),
+        entries=now.entries,
+    )
+    with shows(scene, structure_alone):
+        agent.is_refused(everywhere=False)
+        fresh(scene, new_machine).gets({**PRODUCTION, "API_KEY": TWO})
     # The newer token is not even helped by documents in which it stands: the structure is below its floor.
     own = answer_for(scene, new_machine(), token_id=newer)
     with shows(scene, own.replace(head=forged.head, structure=forged.structure)):
