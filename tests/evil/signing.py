@@ -10,7 +10,7 @@ from typing import Any
 from stronghold_cli.crypto.keys import TokenSecret
 from stronghold_cli.protocol.keys import SigningKey
 from stronghold_cli.protocol.requests import KeyId, SignedHeaders, sign_request
-from tests.evil.evil_server import PULL
+from tests.evil.evil_server import PULL, EvilServer
 from tests.evil.scene import TWO, Scene
 from tests.server.support import AUTHORITY, Reply
 
@@ -44,8 +44,11 @@ class Request:
         assert dict(self.lines)[name] != before, name
 
     def send(self, scene: Scene) -> Reply:
+        return self.send_to(scene.server)
+
+    def send_to(self, server: EvilServer) -> Reply:
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.lines]
-        return scene.server.call(self.method, self.target, body=self.body, headers=headers, host=self.host)
+        return server.call(self.method, self.target, body=self.body, headers=headers, host=self.host)
 
 
 def pull_of(scene: Scene) -> Request:
