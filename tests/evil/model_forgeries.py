@@ -14,8 +14,8 @@ Spoiler = Callable[[random.Random, Answer, Answer], Answer]
 _PARTS = (
     ("org",), ("head",), ("structure",), ("agent",), ("profile",), ("group",), ("share",), ("seal",), ("wrap",),
     ("contents",), ("entries",), ("member",), ("contents", "entries"), ("contents", "contents_of", "entries"),
-    ("head", "structure"), ("member", "member_of"), ("group", "member", "member_of", "seal"), ("org", "head"), ("profile", "wrap"),
-    ("head", "structure", "proofs", "agent", "profile", "group", "member", "member_of", "seal", "wrap"),
+    ("head", "structure"), ("member", "member_of"), ("group", "member", "member_of", "seal"), ("org", "head"),
+    ("profile", "wrap"), ("head", "structure", "proofs", "agent", "profile", "group", "member", "member_of", "seal", "wrap"),
     ("head", "contents_of"), ("structure", "proofs"), ("contents_of",), ("proofs",),
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stronghold_cli.crypto.keys import Keyset, MasterKey, RootKey
-from stronghold_cli.protocol.documents.leaves import MemberLeaf, document_key
+from stronghold_cli.protocol.documents.leaves import MemberLeaf, decode_member_leaf, document_key
 from stronghold_cli.protocol.documents.org import Org, RootKeys
 from stronghold_cli.protocol.encoding import decode_base64, digest, encode_base64
 from stronghold_cli.protocol.envelope import sign_envelope
@@ -161,7 +161,9 @@ def test_attack_29_a_recovery_key_is_announced_in_the_org_document(
     assert Org.decode(scene.org.state.org.envelope.payload).root == known.root
 
 
-@pytest.mark.parametrize("where", ["leaf told", "operator told", "leaf in the database", "token in the database"])
+@pytest.mark.parametrize(
+    "where", ["leaf told", "operator told", "another seal told", "leaf in the database", "token in the database"]
+)
 def test_attack_30_ghost_member_in_the_servers_tables(scene: Scene, agent: Agent, new_machine: Machines, where: str) -> None:
     """No table of the server says who is a member: the leaves that signed roots prove do, and each of them has a reason."""
     agent.gets(PRODUCTION)
@@ -173,7 +175,13 @@ def test_attack_30_ghost_member_in_the_servers_tables(scene: Scene, agent: Agent
     shown = [encode_base64(ghost_id), encode_base64(leaf.encode())]
 
     def haunt(maps: list[Any]) -> list[Any]:
-        next(each for each in maps if each["map"] == "members")["leaves"].append(shown)
+        leaves = next(each for each in maps if each["map"] == "members")["leaves"]
+        if where == "another seal told":
+            # Everybody is who they must be; only the seal that one of them is to open is another one.
+            known = decode_member_leaf(decode_base64(leaves[0][1]))
+            leaves[0][1] = encode_base64(known.replace(sealed_sha256=os.urandom(32)).encode())
+        else:
+            leaves.append(shown)
         return maps
 
     if where.endswith("told"):

@@ -16,8 +16,8 @@ from tests.evil.model_forgeries import SPOILERS
 from tests.evil.model_states import PROFILES, World
 
 STATES = 20_000
-PARTS = 8
-WORLDS = 10
+PARTS = 16
+WORLDS = 5
 
 
 def real(answer: Answer, holder: Holder, mark: Mark | None, asked: str, now: int) -> dict[str, str] | None:
