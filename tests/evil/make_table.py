@@ -64,6 +64,10 @@ snapshot or forked, and which knows the keys of whoever colludes. An attack has 
 documented error and exit code (8 for what cannot be trusted), nothing is on stdout, in the target file or in a child's
 environment, and the old file and everything remembered are untouched. For each way of changing an answer there is a control
 that changes nothing, with which the same command works.
+
+What section 1 of the protocol does not promise is asserted too, just as it says it (`tests/evil/test_limits.py`, and the
+remarks below). And the rules of an agent's pull stand once more as a small program on plain data (`tests/evil/model.py`),
+written from the protocol alone: it and the real client agree on 20,000 generated answers, genuine and forged.
 """
 
 

@@ -67,15 +67,15 @@ def bend_chain(dice: random.Random, answer: Answer, other: Answer) -> Answer:
         links = [*links, *other.org[-1:]]
     else:
         changes: dict[str, Any] = dice.choice([
-            {}, {"root": "root of mallory"}, {"resume": 7}, {"client_min": 0}, {"client_min": 2}, {"max_age": 60},
+            {}, {}, {}, {"root": "root of mallory"}, {"resume": 7}, {"client_min": 0}, {"client_min": 2}, {"max_age": 60},
             {"people": (*((n, r) for n, r in last.people if n != "mallory"), ("mallory", "admin"))},
             {"crit": True}, {"of": "other"},
         ])  # fmt: skip
         step = dice.choice((1, 1, 1, 2, 5, 0))
-        document = replace(last, seq=max(1, last.seq + step), prev=dice.choice((last, last, None)), **changes)
-        who = dice.choice((*PEOPLE, "ada", "ada"))
+        document = replace(last, seq=max(1, last.seq + step), prev=dice.choice((last, last, last, None)), **changes)
+        who = dice.choice((*PEOPLE, "ada", "eve", "eve"))
         by_root = Signed(document, ROOT, dice.choice((last.root, last.root, "root of mallory")))
-        links.append(by_root if dice.random() < 0.4 else Signed(document, who, dice.choice((who, who, "mallory"))))
+        links.append(by_root if dice.random() < 0.3 else Signed(document, who, dice.choice((who, who, who, "mallory"))))
     if not links:
         return replace(answer, org=())
     head = replace(answer.head, document=replace(answer.head.document, org=links[-1].document))
