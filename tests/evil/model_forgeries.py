@@ -152,7 +152,7 @@ def _forge_top(dice: random.Random, answer: Answer, _: Answer) -> dict[str, Any]
     """Numbers and dates of head and structure, a lockdown, and unknown ``crit``."""
     head, structure = answer.head.document, answer.structure.document
     if dice.random() < 0.5:
-        seq = max(1, structure.seq + dice.choice((-2, -1, 1, 5)))
+        seq = max(1, dice.choice((structure.seq - 1, structure.seq - 2, structure.seq // 2, 1, structure.seq + 5)))
         changes: list[dict[str, Any]] = [
             {"locked": ("deploy",)},
             {"crit": True},
