@@ -42,6 +42,7 @@ def lockdown(
 
     Example: stronghold lockdown --label env=staging --reason "a token stood in a public log"
     """
+    from stronghold_cli.protocol.laid_documents import names_of
     from stronghold_cli.vault.lockdowns import Wanted, lock_down, require_wanted, shown_lockdown
 
     chosen = bool(everyone or group or label or agent or reason is not None)
@@ -68,7 +69,7 @@ def lockdown(
     if settings().json:
         emit_json({**_value(made.lockdown, vault.state), "stopped": len(made.agents)})
         return
-    known = vault.state.agent_names()
+    known = dict(names_of(vault.state.agents))
     stopped = [known[agent_id] for agent_id in made.agents]
     say(
         f"Stopped {_count(stopped)}{_names(stopped)}. To wake them: stronghold lockdown lift {shown_lockdown(made.lockdown)}"
@@ -108,6 +109,7 @@ def lift(
 
     Example: stronghold lockdown lift ld_5f0c2a
     """
+    from stronghold_cli.protocol.laid_documents import names_of
     from stronghold_cli.vault.lockdowns import lift as lift_lockdowns
     from stronghold_cli.vault.lockdowns import shown_lockdown, stopped_by, woken_by
 
@@ -116,7 +118,7 @@ def lift(
     state = vault.state
     woken = woken_by(state, lifted)
     concerned = {agent_id for item in lifted for agent_id in stopped_by(state.agents, item)}
-    known = state.agent_names()
+    known = dict(names_of(state.agents))
     still = [known[agent_id] for agent_id in concerned - set(woken)]
     if settings().json:
         emit_json(

@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from typing import Generic, TypeAlias, TypeVar
 
 from stronghold_cli.protocol.documents.agent import Agent
-from stronghold_cli.protocol.documents.base import Document
 from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.invite import Invite
 from stronghold_cli.protocol.documents.leaves import DocumentLeaf, decode_document_leaf, split_document_key
+from stronghold_cli.protocol.documents.org import Operator
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.errors import IntegrityError
 
-D = TypeVar("D", bound=Document)
+D = TypeVar("D", bound="Agent | Group | Profile | Invite")
+N = TypeVar("N", bound="Agent | Group | Profile | Invite | Operator")
 OrgDocument: TypeAlias = Agent | Group | Profile | Invite
 
 OTHER_ORG = "a document belongs to another org"
@@ -32,7 +33,7 @@ class LaidDocuments:
 
     def __init__(self, before: Callable[[str], Mapping[bytes, OrgDocument]] | None, org_id: bytes) -> None:
         self.by_kind: dict[str, MutableMapping[bytes, OrgDocument]] = {
-            kind: {} if before is None else _copy(before(kind)) for kind in _TYPES
+            kind: {} if before is None else copy_documents(before(kind)) for kind in _TYPES
         }
         self._org_id = org_id
 
@@ -74,13 +75,13 @@ class LaidDocuments:
 
 
 class _Place(Generic[D]):
-    """One document, or the leaf that names it until somebody asks for it. All copies of a mapping share it."""
+    """One document, or until somebody asks for it its leaf and payload. All copies of a mapping share it."""
 
     __slots__ = ("document", "payload")
 
-    def __init__(self, payload: bytes, document: D | DocumentLeaf) -> None:
-        self.payload = payload
+    def __init__(self, document: D | DocumentLeaf, payload: bytes = b"") -> None:
         self.document = document
+        self.payload = payload
 
 
 class Deferred(MutableMapping[bytes, D]):
@@ -94,7 +95,7 @@ class Deferred(MutableMapping[bytes, D]):
 
     def defer(self, id_: bytes, payload: bytes, leaf: DocumentLeaf) -> None:
         """Set a document by its payload and the leaf that names it."""
-        self._places[id_] = _Place(payload, leaf)
+        self._places[id_] = _Place(leaf, payload)
 
     def copy(self) -> Deferred[D]:
         """A mapping of its own; what one of both decodes, the other need not decode again."""
@@ -110,7 +111,7 @@ class Deferred(MutableMapping[bytes, D]):
         return document
 
     def __setitem__(self, id_: bytes, document: D) -> None:
-        self._places[id_] = _Place(document.payload, document)
+        self._places[id_] = _Place(document)
 
     def __delitem__(self, id_: bytes) -> None:
         del self._places[id_]
@@ -129,7 +130,17 @@ class Deferred(MutableMapping[bytes, D]):
 
     def payloads(self) -> Iterator[bytes]:
         """The payloads of all documents; none is decoded for that."""
-        return (place.payload for place in self._places.values())
+        for place in self._places.values():
+            yield place.payload if isinstance(place.document, DocumentLeaf) else place.document.payload
+
+    def names(self) -> Iterator[tuple[bytes, str]]:
+        """The names of all documents with their ids; none is decoded for that."""
+        return ((id_, place.document.name) for id_, place in self._places.items())
+
+
+def names_of(documents: Mapping[bytes, N]) -> Iterable[tuple[bytes, str]]:
+    """Ids and names of documents, or operators; none is decoded for that."""
+    return documents.names() if isinstance(documents, Deferred) else ((id_, item.name) for id_, item in documents.items())
 
 
 def payloads_of(documents: Mapping[bytes, OrgDocument]) -> Iterable[bytes]:
@@ -137,7 +148,8 @@ def payloads_of(documents: Mapping[bytes, OrgDocument]) -> Iterable[bytes]:
     return documents.payloads() if isinstance(documents, Deferred) else (item.payload for item in documents.values())
 
 
-def _copy(documents: Mapping[bytes, D]) -> MutableMapping[bytes, D]:
+def copy_documents(documents: Mapping[bytes, D]) -> MutableMapping[bytes, D]:
+    """A mapping of one's own of the same documents."""
     return documents.copy() if isinstance(documents, Deferred) else dict(documents)
 
 

@@ -18,6 +18,7 @@ from stronghold_cli.protocol.documents.org import Policy
 from stronghold_cli.protocol.documents.profile import Grant
 from stronghold_cli.protocol.encoding import decode_base64, encode_base64
 from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, LocalFileError, RuleError
+from stronghold_cli.protocol.laid_documents import names_of
 from stronghold_cli.protocol.messages import Steps, changes_to_json, decode_steps, decode_sync, encode_sync
 from stronghold_cli.protocol.messages_past import decode_past, encode_past
 from stronghold_cli.protocol.rules import check_state
@@ -117,9 +118,9 @@ def test_agents_of_the_copy_are_decoded_when_somebody_looks_at_them(org: TestOrg
     decoded.clear()
     replica = Replica(org.operator())
     state = replica.sync()
-    assert (len(state.agents), state.agent_names()) == (len(org.state.agents), _names(org.state))
+    assert (len(state.agents), dict(names_of(state.agents))) == (len(org.state.agents), _names(org.state))
     assert decoded == []
-    bot = next(id_ for id_, name in state.agent_names().items() if name == "bot")
+    bot = next(id_ for id_, name in dict(names_of(state.agents)).items() if name == "bot")
     assert state.agents[bot] == org.state.agents[bot]
     assert decoded == [bot]
     more(org, "one")
