@@ -33,13 +33,18 @@ def decode_as_signed(kind: type[D], envelope: Envelope, org: Org) -> D:
 
 def require_author(kind: str, envelope: Envelope, org: Org) -> None:
     """Raise ``IntegrityError`` where no admin or editor whom the org document names signed this."""
-    _verify_signer(kind, envelope, org, ("admin", "editor"), verify=True)
+    _verify_signer(kind, envelope, org, may_sign_head(envelope.operator_id, org), verify=True)
 
 
 def may_sign_contents(operator_id: bytes | None, org: Org, profile: Profile) -> bool:
     """Whether contents of the profile count when signed by this operator: an admin, or an editor whom the profile lists."""
     role = None if operator_id is None else org.role_of(operator_id)
     return role == "admin" or (role == "editor" and operator_id in profile.editors)
+
+
+def may_sign_head(operator_id: bytes | None, org: Org) -> bool:
+    """Whether a head counts when signed by this operator: an admin or an editor."""
+    return operator_id is not None and org.role_of(operator_id) in ("admin", "editor")
 
 
 def may_sign_structure(operator_id: bytes | None, org: Org) -> bool:
@@ -54,8 +59,7 @@ def verify_contents_signer(envelope: Envelope, org: Org, profile: Profile, *, ve
 
 def verify_head_signer(envelope: Envelope, org: Org, *, verify: bool = True) -> None:
     """A head counts when signed by an admin or an editor."""
-    role = None if envelope.operator_id is None else org.role_of(envelope.operator_id)
-    _verify_signer("head", envelope, org, role in ("admin", "editor"), verify=verify)
+    _verify_signer("head", envelope, org, may_sign_head(envelope.operator_id, org), verify=verify)
 
 
 def verify_structure_signer(envelope: Envelope, org: Org, *, verify: bool = True) -> None:
