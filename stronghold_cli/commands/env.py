@@ -10,6 +10,7 @@ import typer
 from stronghold_cli.commands.acting import open_vault, profile_choice
 from stronghold_cli.commands.declared import ENV_RUN, PULL, RUN
 from stronghold_cli.commands.typed import ProfileOption, YesOption, add_hot_command, typed
+from stronghold_cli.output import emit_json, settings, table
 from stronghold_cli.protocol.errors import LocalFileError, UsageError
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
@@ -38,6 +39,33 @@ def push(
     if wanted is None:
         raise UsageError("No profile was named.", hint="Give one with --profile; it is made if it does not exist.")
     push_values(open_vault(), wanted, values, prune=prune, dry_run=dry_run, yes=yes)
+
+
+@app.command()
+def formats() -> None:
+    """Show the formats of env pull: what each is for, what it carries and what it refuses.
+
+    Example: stronghold env formats
+    """
+    from stronghold_cli.formats.carried import carried
+
+    rows = carried()
+    if settings().json:
+        emit_json(
+            [
+                {
+                    "format": row.format,
+                    "reader": row.reader or None,
+                    "for": row.purpose,
+                    "carries": row.carries,
+                    "refuses": list(row.refuses),
+                }
+                for row in rows
+            ]
+        )
+        return
+    cells = [("" if row.reader else row.format, row.purpose, row.carries, ", ".join(row.refuses) or "-") for row in rows]
+    table(cells, ("format", "for", "carries", "refuses"))
 
 
 add_hot_command(app, ENV_RUN)

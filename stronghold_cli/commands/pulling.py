@@ -10,7 +10,7 @@ from stronghold_cli.output import configure, confirm, emit_bytes, interactive, s
 from stronghold_cli.protocol.errors import LocalFileError, NotFound, UsageError
 
 # What is written in these formats becomes the environment of processes: of a shell, of every later step of a job (R17).
-_FOR_PROCESSES = ("shell", "github")
+_FOR_PROCESSES = ("shell", "github", "docker", "compose", "systemd", "powershell")
 
 
 def pull(
@@ -18,6 +18,10 @@ def pull(
     profile: str | None,
     output: str | None,
     format_name: str | None,
+    reader: str | None,
+    strict: bool,
+    allow: Sequence[str] | None,
+    base64_keys: Sequence[str] | None,
     only: str | None,
     exclude: str | None,
     force: bool,
@@ -25,14 +29,16 @@ def pull(
     token: str | None,
     token_file: str | None,
 ) -> None:
-    """Write a profile's secrets as a .env, to stdout or to a file.
+    """Write a profile's secrets as a .env, or in another format, to stdout or to a file.
 
     Example: stronghold env pull --profile production -o .env
     """
+    from stronghold_cli.formats.options import Options
     from stronghold_cli.formats.table import render
 
     path = None if output in (None, "-") else output
     chosen_format = _format(format_name, path)
+    _require_fitting(chosen_format, reader, strict=strict, allow=allow)
     is_foreign = path is not None and _is_foreign(path) and not force
     if is_foreign and interactive():
         if not confirm(f"{path} was not written by stronghold. Replace it?", False):
@@ -40,11 +46,12 @@ def pull(
             return
         is_foreign = False
     read = read_profile(token, token_file, profile)
-    values = _chosen(read, only, exclude)
+    values = _in_base64(_chosen(read, only, exclude), base64_keys or (), read)
+    options = Options(strict=strict, allowed=frozenset(allow or ()), path=path or "", title=read.profile_name)
     if chosen_format in _FOR_PROCESSES:
         _require_safe_names(values, allow_name or ())
-    rendered = render(chosen_format, values, random=os.urandom)
-    mask(values.values())
+    rendered = render(chosen_format, values, random=os.urandom, reader=reader, options=options)
+    mask((*read.values().values(), *values.values()))
     for note in rendered.notes:
         warn(note)
     if path is None:
@@ -107,6 +114,27 @@ def _chosen(read: ReadProfile, only: str | None, exclude: str | None) -> dict[st
     if exclude is not None:
         return {name: value for name, value in values.items() if name not in names}
     return {name: values[name] for name in names} if only is not None or names else values
+
+
+def _require_fitting(format_name: str, reader: str | None, *, strict: bool, allow: Sequence[str] | None) -> None:
+    """Tell a format, a reader or an option that does not exist or fit before anything is asked of the server."""
+    from stronghold_cli.formats.table import load
+
+    load(format_name, reader)
+    for given, name in ((strict, "--strict"), (bool(allow), "--allow")):
+        if given and (format_name != "dotenv" or reader is not None):
+            what = format_name if reader is None else f"{format_name} for {reader}"
+            raise UsageError(f"{name} is for the default dotenv: {what} is exact anyhow.", hint=f"Leave {name} out.")
+
+
+def _in_base64(values: dict[str, bytes], names: Sequence[str], read: ReadProfile) -> dict[str, bytes]:
+    """The values, those of ``names`` in base64; a name that is not written is an error."""
+    from stronghold_cli.protocol.encoding import encode_base64
+
+    for name in names:
+        if name not in values:
+            raise NotFound(f"There is no secret {name[:60]!r} to write in base64.", hint=read.names_hint())
+    return {name: encode_base64(value).encode() if name in names else value for name, value in values.items()}
 
 
 def _names(text: str) -> tuple[str, ...]:
