@@ -21,8 +21,14 @@ add_hot_command(app, PULL)
 
 @app.command()
 def push(
-    file: Annotated[str, typer.Argument(help="A .env or .json file; - reads a .env from stdin.")],
+    file: Annotated[str, typer.Argument(help="A .env, .json or .yaml file; - reads a .env from stdin.")],
     profile: ProfileOption = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="TOOL", help="What wrote the file: bws, doppler, infisical, 1password, vault or sops."
+        ),
+    ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Delete the profile's secrets that are not in the file.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     yes: YesOption = False,
@@ -32,9 +38,12 @@ def push(
     Example: stronghold env push .env --profile production
     """
     from stronghold_cli.commands.pushing import push_values
+    from stronghold_cli.formats.exports import SHAPES
     from stronghold_cli.formats.imports import parse_env
 
-    values = parse_env(_read_input(file), "stdin" if file == "-" else file)
+    if shape is not None and shape not in SHAPES:
+        raise UsageError(f"Nothing is known of exports of {shape[:40]!r}.", hint=f"Use one of {', '.join(SHAPES)}.")
+    values = parse_env(_read_input(file), "stdin" if file == "-" else file, shape)
     wanted = profile_choice(profile).name
     if wanted is None:
         raise UsageError("No profile was named.", hint="Give one with --profile; it is made if it does not exist.")
