@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stronghold_cli.commands import comparing, rendering
 from stronghold_cli.commands.acting import open_vault, profile_choice
 from stronghold_cli.commands.declared import ENV_RUN, PULL, RUN
 from stronghold_cli.commands.typed import ProfileOption, YesOption, add_hot_command, typed
@@ -77,6 +78,9 @@ def formats() -> None:
     table(cells, ("format", "for", "carries", "refuses"))
 
 
+app.command()(comparing.diff)
+app.command()(comparing.validate)
+app.command()(rendering.render)
 add_hot_command(app, ENV_RUN)
 run = typed(RUN)
 

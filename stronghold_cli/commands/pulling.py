@@ -37,14 +37,11 @@ def pull(
     from stronghold_cli.formats.table import render
 
     path = None if output in (None, "-") else output
-    chosen_format = _format(format_name, path)
+    chosen_format = _format(format_name, path, reader)
     _require_fitting(chosen_format, reader, strict=strict, allow=allow)
-    is_foreign = path is not None and _is_foreign(path) and not force
-    if is_foreign and interactive():
-        if not confirm(f"{path} was not written by stronghold. Replace it?", False):
-            say("Nothing was written.")
-            return
-        is_foreign = False
+    told = "" if path is None else leave_to_replace(path, force=force)
+    if told is None:
+        return
     read = read_profile(token, token_file, profile)
     values = _in_base64(_chosen(read, only, exclude), base64_keys or (), read)
     options = Options(strict=strict, allowed=frozenset(allow or ()), path=path or "", title=read.profile_name)
@@ -58,9 +55,24 @@ def pull(
         emit_bytes(rendered.content)
         return
     _write(path, rendered.content)
-    if is_foreign:
-        say(f"{path} was not written by stronghold; it was replaced.")
+    if told:
+        say(told)
     say(f"Wrote {_count(len(values))} of {read.profile_name!r} (version {read.version}) to {path}.")
+
+
+def leave_to_replace(path: str, *, force: bool) -> str | None:
+    """``None`` where a target must stay: it is somebody else's, and the person on the terminal said no.
+
+    Else what to say once it is replaced, which is something where it is somebody else's and nobody could be asked.
+    """
+    if not _is_foreign(path) or force:
+        return ""
+    if not interactive():
+        return f"{path} was not written by stronghold; it was replaced."
+    if confirm(f"{path} was not written by stronghold. Replace it?", False):
+        return ""
+    say("Nothing was written.")
+    return None
 
 
 def run(
@@ -141,12 +153,14 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _format(wanted: str | None, path: str | None) -> str:
-    """The format asked for, that of the folder or the user, or the default; a runner's own file takes ``github`` alone."""
+def _format(wanted: str | None, path: str | None, reader: str | None) -> str:
+    """The format asked for, that of reader, folder or user, or the default; a runner's own file takes ``github`` alone."""
     from stronghold_cli.formats.table import DEFAULT_FORMAT
     from stronghold_cli.keystore.profile_choice import folder_settings, user_settings
 
     if path is None or not _is_command_file(path):
+        if wanted is None and reader is not None:
+            return "dotenv"
         return wanted or folder_settings().format or user_settings().format or DEFAULT_FORMAT
     if wanted not in (None, "github"):
         raise UsageError(

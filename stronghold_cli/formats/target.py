@@ -43,8 +43,8 @@ def prepare_target(path: str) -> TargetState:
     return TargetState(exists=found is not None, ours=ours, in_git_unignored=_in_git_unignored(place))
 
 
-def write_target(path: str, content: bytes) -> None:
-    """Replace the target with ``content`` as a whole, mode 0600, and remember it as ours.
+def write_target(path: str, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace the target with ``content`` as a whole, mode 0600 unless told, and remember it as ours.
 
     ``LocalFileError`` if that fails; then the old file stands as it was and no other file is left.
     """
@@ -52,7 +52,7 @@ def write_target(path: str, content: bytes) -> None:
 
     place = _place(path)
     _look(place, path)
-    write_private(place, content)
+    write_private(place, content, mode=mode)
     _remember(_fingerprint(place, os.lstat(place)))
 
 
