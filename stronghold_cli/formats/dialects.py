@@ -31,6 +31,8 @@ def first_exact(text: str, encodings: Iterable[Encoding], readers: Iterable[Read
     """``text`` in the first of ``encodings`` that all of ``readers`` read back, and no more; ``None`` if there is none."""
     if is_portable_bare(text):
         return text
+    if "'" not in text and "\r" not in text and not text.endswith("\\"):
+        return single(text)  # all that know quotes end it at the second one; trying it would only take time
     readers = tuple(readers)
     return next((written for encode in encodings if _is_exact(text, written := encode(text), readers)), None)
 

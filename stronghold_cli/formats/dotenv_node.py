@@ -19,9 +19,10 @@ _QUOTES = "'`\""
 _SPACES = "\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 _TRIMMED = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
 _LINE_END = "(?=[\n\r\u2028\u2029]|\\Z)"
-# The package's pattern of a line, from the value on.
+# The package's pattern of a line, from the value on. It takes a quoted text character by character; runs that are not given
+# back end at the same places and take less time.
 _VALUE = re.compile(
-    rf"([{_SPACES}]*'(?:\\'|[^'])*'|[{_SPACES}]*\"(?:\\\"|[^\"])*\"|[{_SPACES}]*`(?:\\`|[^`])*`|[^#\r\n]+)?"
+    rf"([{_SPACES}]*'(?:[^'\\]++|\\'|\\)*'|[{_SPACES}]*\"(?:[^\"\\]++|\\\"|\\)*\"|[{_SPACES}]*`(?:[^`\\]++|\\`|\\)*`|[^#\r\n]+)?"
     rf"[{_SPACES}]*(?:#[^\n\r\u2028\u2029]*)?{_LINE_END}"
 )
 _SURROUNDED = re.compile(r"(?s)(?:\A|(?<=[\n\r\u2028\u2029]))(['\"`])(.*)\1(?=[\n\r\u2028\u2029]|\Z)")
