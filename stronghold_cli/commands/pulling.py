@@ -43,12 +43,13 @@ def pull(
     if told is None:
         return
     read = read_profile(token, token_file, profile)
-    values = _in_base64(_chosen(read, only, exclude), base64_keys or (), read)
+    chosen = _chosen(read, only, exclude)
+    values = _in_base64(chosen, base64_keys or (), read)
     options = Options(strict=strict, allowed=frozenset(allow or ()), path=path or "", title=read.profile_name)
     if chosen_format in _FOR_PROCESSES:
         _require_safe_names(values, allow_name or ())
     rendered = render(chosen_format, values, random=os.urandom, reader=reader, options=options)
-    mask((*read.values().values(), *values.values()))
+    mask(chosen.values())  # their base64 forms, too
     for note in rendered.notes:
         warn(note)
     if path is None:
@@ -158,7 +159,7 @@ def _format(wanted: str | None, path: str | None, reader: str | None) -> str:
     from stronghold_cli.formats.table import DEFAULT_FORMAT
     from stronghold_cli.keystore.profile_choice import folder_settings, user_settings
 
-    if path is None or not _is_command_file(path):
+    if path is None or not is_command_file(path):
         if wanted is None and reader is not None:
             return "dotenv"
         return wanted or folder_settings().format or user_settings().format or DEFAULT_FORMAT
@@ -172,7 +173,7 @@ def _format(wanted: str | None, path: str | None, reader: str | None) -> str:
 
 def _is_foreign(path: str) -> bool:
     """Look at a target before anything is asked of the server; whether it is a file that somebody else wrote."""
-    if _is_command_file(path):
+    if is_command_file(path):
         return False
     from stronghold_cli.formats.target import prepare_target
 
@@ -183,7 +184,7 @@ def _is_foreign(path: str) -> bool:
 
 
 def _write(path: str, content: bytes) -> None:
-    if not _is_command_file(path):
+    if not is_command_file(path):
         from stronghold_cli.formats.target import write_target
 
         write_target(path, content)
@@ -210,7 +211,7 @@ def _append(path: str, content: bytes) -> None:
             raise
 
 
-def _is_command_file(path: str) -> bool:
+def is_command_file(path: str) -> bool:
     """Whether the target is one of the files by which a GitHub Actions step speaks: these are added to, never replaced."""
     return bool(path) and any(path == os.environ.get(name) for name in ("GITHUB_ENV", "GITHUB_OUTPUT"))
 

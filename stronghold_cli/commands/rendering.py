@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from stronghold_cli.commands.pulling import leave_to_replace
+from stronghold_cli.commands.pulling import is_command_file, leave_to_replace
 from stronghold_cli.commands.reading import mask, read_profile
 from stronghold_cli.commands.typed import ProfileOption, TokenFileOption, TokenOption
 from stronghold_cli.output import emit_bytes, say
-from stronghold_cli.protocol.errors import LocalFileError
+from stronghold_cli.protocol.errors import LocalFileError, UsageError
 
 _MAX_TEMPLATE = 64 << 20
 
@@ -42,6 +42,10 @@ def render(
     text = _read(file)
     found = template.references(text, source)
     path = None if output in (None, "-") else output
+    if path is not None and is_command_file(path):
+        raise UsageError(
+            f"{path} is read by GitHub's runner, and no text of one's own.", hint="Use env pull, or give another file."
+        )
     told = "" if path is None else leave_to_replace(path, force=force)
     if told is None:
         return

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from stronghold_cli.formats.table import FORMATS, READERS, load
-from tests.e2e.more_support import files_of, push, with_token
+from tests.e2e.more_support import files_of, masks_in, push, with_token
 from tests.e2e.support import Machine, Org
 
 PLAIN = {"A": "plain", "B": "two words # and 'quotes' \"here\" too", "C": "pa$$word", "no": "e\u00e9 \U0001f680"}
@@ -105,6 +105,13 @@ def test_base64_is_a_way_out_for_the_keys_that_are_named(shop: Org) -> None:
     assert "'NONE'" in shop.run("env", "pull", "-p", "hard", "--format", "docker", "--base64", "NONE").failed(5).err
 
 
+def test_a_runner_hides_a_value_in_base64_and_no_value_that_is_not_written(shop: Org) -> None:
+    words = ("env", "pull", "-p", "hard", "--format", "docker", "--only", "LINES", "--base64", "LINES")
+    hidden = masks_in(shop.run(*words, env={"GITHUB_ACTIONS": "true"}).ok().err_bytes)
+    assert {b"a\nb", b"YQpi"} <= hidden
+    assert not [value for value in hidden if b"hunter2" in value]
+
+
 def test_strict_refuses_what_readers_take_differently(shop: Org) -> None:
     told = shop.run("env", "pull", "-p", "plain", "--only", "A,C").ok()
     assert "warning: C: written as python-dotenv reads it; others may read it differently" in told.err
@@ -130,6 +137,15 @@ def test_strict_refuses_what_readers_take_differently(shop: Org) -> None:
 def test_options_that_do_not_fit_are_told_before_the_server_is_asked(machine: Machine, words: tuple[str, ...]) -> None:
     nowhere = {"STRONGHOLD_TOKEN": "no token at all"}
     machine.run("env", "pull", *words, env=nowhere).failed(2)
+
+
+def test_the_folder_s_format_holds_until_another_one_is_asked_for(shop: Org, tmp_path: Path) -> None:
+    (tmp_path / ".stronghold.toml").write_text("profile = 'plain'\nformat = 'yaml'\nonly = ['A', 'B']\n")
+    assert yaml.safe_load(shop.run("env", "pull", cwd=tmp_path).ok().out) == {name: PLAIN[name] for name in "AB"}
+    for words in (("--reader", "node"), ("--format", "dotenv", "--reader", "node")):
+        assert shop.run("env", "pull", *words, "--only", "A", cwd=tmp_path).ok().out == "A=plain\n"
+    (tmp_path / ".stronghold.toml").write_text("profile = 'plain'\nformat = 'xml'\n")
+    assert "There is no format 'xml'" in shop.run("env", "pull", cwd=tmp_path).failed(2).err
 
 
 def test_the_table_of_formats_says_what_each_refuses(machine: Machine) -> None:

@@ -101,6 +101,14 @@ def test_targets_are_refused_as_those_of_a_pull(shop: Org, tmp_path: Path) -> No
     assert files_of(tmp_path) == {"t": b"{{ stronghold://shop/KEY }}", "fixed": b"old"}
 
 
+def test_a_runner_s_own_file_is_not_replaced(shop: Org, tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("{{ stronghold://shop/KEY }}")
+    (tmp_path / "env").write_text("KEPT=1\n")
+    runner = {"GITHUB_ENV": str(tmp_path / "env")}
+    shop.run("env", "render", "t", "-o", str(tmp_path / "env"), cwd=tmp_path, env=runner).failed(2)
+    assert (tmp_path / "env").read_text() == "KEPT=1\n"
+
+
 def test_a_file_of_somebody_else_is_replaced_after_a_yes(shop: Org, tmp_path: Path, terminal_or_skip: object) -> None:
     (tmp_path / "t").write_text("{{ stronghold://shop/KEY }}")
     (tmp_path / "out").write_text("old")
