@@ -10,7 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from stronghold_cli.formats.dialects import bare, double, double_dollars, first_exact, read_entries, single, write_entries
+from stronghold_cli.formats.dialects import (
+    bare,
+    bare_dollars,
+    double,
+    double_dollars,
+    first_exact,
+    read_entries,
+    single,
+    write_entries,
+)
 from stronghold_cli.formats.options import PLAIN, Options
 from stronghold_cli.formats.text import text_refusal
 
@@ -47,7 +56,7 @@ def write(
 
 def _write_value(text: str) -> str | None:
     quoted = (double, double_dollars, single) if "'" in text else (single, double, double_dollars)
-    return first_exact(text, (*quoted, bare), (_read_value,))
+    return first_exact(text, (*quoted, bare, bare_dollars), (_read_value,))
 
 
 def read(content: bytes, options: Options = PLAIN) -> dict[str, bytes]:  # noqa: ARG001

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,18 +119,18 @@ def test_a_read_only_file_is_refused_and_stays(folder: Path, mode: int) -> None:
     assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [(".env", b"old")]
 
 
-def test_a_file_that_only_its_owner_may_write_is_read_only_to_others(folder: Path) -> None:
+def test_a_file_that_only_its_owner_may_write_is_read_only_to_others() -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can be somebody else")
-    target = folder / ".env"
-    target.write_bytes(b"old")
-    target.chmod(0o644)
-    folder.chmod(0o777)
-    for parent in folder.parents[:3]:
-        parent.chmod(parent.stat().st_mode | 0o111)
     other = "import stronghold_cli.keystore.files, stronghold_cli.keystore.paths; os.setresuid(65534, 65534, 0)"
-    assert written_in_child(other, target, 3) == f"{target} is read-only, and is not replaced.\n"
-    assert target.read_bytes() == b"old"
+    with tempfile.TemporaryDirectory() as name:  # the folders of tests let nobody else through
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / ".env").write_bytes(b"old")
+        (folder / ".env").chmod(0o644)
+        told = written_in_child(other, folder / ".env", 3)
+        assert told == f"{folder}/.env is read-only, and is not replaced.\n"
+        assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [(".env", b"old")]
 
 
 def test_a_missing_folder_is_told_and_not_made(folder: Path) -> None:

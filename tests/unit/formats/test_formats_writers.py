@@ -244,6 +244,7 @@ def test_the_reference_reader_of_github_reads_as_the_runner() -> None:
         ("go", b"a\r\nb", b'K="a\\r\nb"\n'),
         ("ruby", b"pa$$ word", b"K='pa$$ word'\n"),
         ("ruby", b"it's $(x)", b'K="it\'s \\$(x)"\n'),
+        ("ruby", b"a $dir\\", b"K=a \\$dir\\\n"),
     ],
 )
 def test_a_dialect_is_written_in_the_first_form_that_its_reader_reads(reader: str, value: bytes, content: bytes) -> None:
