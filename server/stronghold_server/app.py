@@ -58,6 +58,7 @@ from stronghold_server.setup import forget_setup_code
 from stronghold_server.states import KnownTokens, States
 from stronghold_server.store.interface import Store
 from stronghold_server.token_limits import RateLimits
+from stronghold_server.turns import Turns
 
 LOGGER: Final = logging.getLogger("stronghold")
 _ORG_BYTES: Final = 32
@@ -104,12 +105,19 @@ class _Server:
         self._names = tuple(split_name(name) for name in settings.authorities)
         self._founding = Founding(self._log_key, lambda code: forget_setup_code(settings.data_dir, code))
         self._housekeeping = Housekeeping(tools)
-        commits, pulls, ahead = Commits(self._log_key), Pulls(), Ahead(settings.max_ahead_bytes)
-        self._body_limits = {"commit": settings.max_commit_bytes, "blobs": settings.max_part_bytes}
+        turns, pulls, ahead = Turns(), Pulls(), Ahead(settings.max_ahead_bytes)
+        commits = Commits(self._log_key, turns)
+        self._body_limits = {
+            "commit": settings.max_commit_bytes,
+            "blobs": settings.max_part_bytes,
+            "blobs-forget": settings.max_part_bytes,
+        }
         self._verbs = {
             "commit": _verb("commit", "o", plan_write=commits.plan),
             "blobs": _verb("blobs", "o", plan_write=ahead.plan_send),
             "blobs-ahead": _verb("blobs-ahead", "o", ahead.plan_list),
+            "blobs-forget": _verb("blobs-forget", "o", plan_write=ahead.plan_forget),
+            "turn": _verb("turn", "o", turns.plan_take),
             "sync": _verb("sync", "o", plan_sync),
             "steps": _verb("steps", "o", plan_steps),
             "keys": _verb("keys", "o", plan_keys),

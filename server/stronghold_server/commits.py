@@ -42,6 +42,7 @@ from stronghold_server.reads import WRITING_ROLES, require_role
 from stronghold_server.service import Effect, Plan, Request, StateMoved, Tools
 from stronghold_server.states import LoadedState
 from stronghold_server.store.interface import Reader, Writer
+from stronghold_server.turns import Turns
 
 MAX_AHEAD: Final = 300
 MAX_BLOB: Final = 2 << 20
@@ -57,8 +58,9 @@ class CommitRefused(Refused):
 class Commits:
     """POST /v1/orgs/{org}/commits; ``log_key`` is (id, public key) of the key that signs this server's checkpoints."""
 
-    def __init__(self, log_key: tuple[bytes, bytes]) -> None:
+    def __init__(self, log_key: tuple[bytes, bytes], turns: Turns) -> None:
         self._log_key = log_key
+        self._turns = turns
 
     def plan(self, tools: Tools, request: Request) -> Plan:
         """Check a commit against the current state, and say what writing it means."""
@@ -66,6 +68,7 @@ class Commits:
             loaded = tools.states.current(reader, request.org_id)
         author = require_role(loaded.state, request, WRITING_ROLES)
         request.query()
+        self._turns.require_none(loaded.state, author, request.now)
         commit = decode_commit(request.received.body)
         head = read_head(commit.changes)
         with tools.store.read() as reader:
@@ -81,7 +84,8 @@ class Commits:
             if (row := reader.head(request.org_id)) is None or row.sha256 != loaded.head_sha256:
                 raise StateMoved
             approved = approve(reader, before, after, commit, author)
-        return commit_plan(tools, loaded, approved, request.now)
+        plan = commit_plan(tools, loaded, approved, request.now)
+        return plan.replace(settle=self._turns.ending(after, author, plan.settle))
 
     def _check_log_keys(self, before: OrgState, after: OrgState) -> None:
         """The key that this server signs with stays listed: what a checkpoint proves hangs on it."""

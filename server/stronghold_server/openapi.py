@@ -123,6 +123,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "keyset": _ref("Bytes"),
         }
     ),
+    "Turn": _object({"seconds": _ref("Count")}),
     "Committed": _object({"seq": _ref("Count"), "already": {"type": "boolean"}, "receipt": _RECEIPT}),
     "Sync": _object({"changes": _ref("Changes")}),
     "Steps": _object({"seq": _ref("Count"), "steps": _list(_ref("Changes"))}),

@@ -89,6 +89,14 @@ ROUTES: Final = (
         roles=("admin", "editor"),
     ),
     _route(
+        "blobs-forget", f"{ORG}/blobs-forget", "o", "Ahead", "Let go blobs that this operator sent ahead",
+        method="POST", roles=("admin", "editor"), body="Ahead",
+    ),
+    _route(
+        "turn", f"{ORG}/turn", "o", "Turn", "Hold editors' commits back until this admin's next one, for a minute at most",
+        method="POST", roles=("admin",),
+    ),
+    _route(
         "sync", f"{ORG}/sync", "o", "Sync", "All changes since a head",
         roles=("admin", "editor", "reader", "auditor"),
         parameters=(

@@ -114,9 +114,13 @@ def fetch_keyset(account: Account, server: Server, passphrase: str) -> Keyset:
 
 def vault_of(account: Account, server: Server, keyset: Keyset, *, seen: HeadMark | None = None) -> Vault:
     """The operator's verified state of the org, with the keyset at hand; ``seen`` is a head that login verified."""
+    import gc
+
     from stronghold_cli.vault.committing import Vault
     from stronghold_cli.vault.operator import Operator
 
+    # The state of a large org is some hundred thousand objects, none of them garbage before the command ends.
+    gc.disable()
     operator = Operator(
         server=server,
         keyset=keyset,

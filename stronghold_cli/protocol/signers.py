@@ -7,11 +7,33 @@ the right is checked all the same.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+from stronghold_cli.protocol.documents.base import Document
 from stronghold_cli.protocol.documents.org import Org
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.envelope import Envelope, require_kind
-from stronghold_cli.protocol.errors import IntegrityError
+from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError
 from stronghold_cli.protocol.keys import VerifyKey
+
+D = TypeVar("D", bound=Document)
+
+
+def decode_as_signed(kind: type[D], envelope: Envelope, org: Org) -> D:
+    """Decode a document whose signer is looked at later; ``ClientTooOld`` only where a writer of ``org`` signed it.
+
+    Else whoever answers could make a client say that a signed document demands what no one ever signed (rule R1).
+    """
+    try:
+        return kind.decode(envelope.payload)
+    except ClientTooOld:
+        require_author(kind.KIND, envelope, org)
+        raise
+
+
+def require_author(kind: str, envelope: Envelope, org: Org) -> None:
+    """Raise ``IntegrityError`` where no admin or editor whom the org document names signed this."""
+    _verify_signer(kind, envelope, org, ("admin", "editor"), verify=True)
 
 
 def verify_contents_signer(envelope: Envelope, org: Org, profile: Profile, *, verify: bool = True) -> None:

@@ -6,7 +6,8 @@ head, and runs the server's own checks before anything is sent. A draft is made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from stronghold_cli.crypto.keys import Keyset
 from stronghold_cli.protocol.documents.agent import Agent
@@ -20,6 +21,7 @@ from stronghold_cli.protocol.documents.leaves import (
     MemberLeaf,
     OldKeyLeaf,
     decode_entry_leaf,
+    decode_member_leaf,
     document_key,
     leaf_link,
 )
@@ -29,6 +31,7 @@ from stronghold_cli.protocol.documents.structure import Structure
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.envelope import Envelope, sign_envelope
 from stronghold_cli.protocol.errors import Refused
+from stronghold_cli.protocol.laid_documents import copy_documents
 from stronghold_cli.protocol.messages import Commit
 from stronghold_cli.protocol.rules import check_state
 from stronghold_cli.protocol.signed_map import map_root
@@ -36,12 +39,15 @@ from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, INNER_MAPS, Chang
 from stronghold_cli.protocol.steps import check_step
 from stronghold_cli.vault.ahead import Progress, silent
 from stronghold_cli.vault.keyring import Keyring
+from stronghold_cli.vault.work import Work
+
+D = TypeVar("D", Agent, Group, Profile)
 
 
 class Draft:
     """Changes over ``state`` by one operator. ``seq`` is the number of the head that it will make.
 
-    ``progress`` is told how far a long act is.
+    ``progress`` is told how far a long act is; ``work`` is what earlier attempts at the same act made.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Draft:
         now: int,
         random: Callable[[int], bytes],
         progress: Progress = silent,
+        work: Work | None = None,
     ) -> None:
         self.state = state
         self.keyset = keyset
@@ -59,6 +66,7 @@ class Draft:
         self.now = now
         self.random = random
         self.progress = progress
+        self.work = Work() if work is None else work
         self.seq = state.seq + 1
         self.lockdowns = state.structure.document.lockdowns
         self._documents: dict[tuple[str, bytes], Agent | Group | Profile | None] = {}
@@ -87,17 +95,17 @@ class Draft:
         """A fresh 16-byte id."""
         return self.random(16)
 
-    def agents(self) -> dict[bytes, Agent]:
+    def agents(self) -> Mapping[bytes, Agent]:
         """All agents as this draft leaves them."""
-        return {id_: item for id_, item in self._current("agent").items() if isinstance(item, Agent)}
+        return self._current(Agent, self.state.agents)
 
-    def groups(self) -> dict[bytes, Group]:
+    def groups(self) -> Mapping[bytes, Group]:
         """All groups as this draft leaves them."""
-        return {id_: item for id_, item in self._current("group").items() if isinstance(item, Group)}
+        return self._current(Group, self.state.groups)
 
-    def profiles(self) -> dict[bytes, Profile]:
+    def profiles(self) -> Mapping[bytes, Profile]:
         """All profiles as this draft leaves them."""
-        return {id_: item for id_, item in self._current("profile").items() if isinstance(item, Profile)}
+        return self._current(Profile, self.state.profiles)
 
     def put(self, document: Agent | Group | Profile) -> None:
         """Add or replace a document; its version and map roots are set by ``finish``."""
@@ -160,6 +168,13 @@ class Draft:
         """The raw member leaves of a group as this draft leaves them."""
         return self._leaves_after(("members", group_id))
 
+    def agents_with_tokens(self, group_id: bytes) -> list[Agent]:
+        """The agents with tokens that list a group: those whose tokens are members of it, found without the others."""
+        agents = self.agents()
+        owners = {leaf.owner for leaf in map(decode_member_leaf, self.members(group_id).values()) if leaf.kind == "token"}
+        found = (agents.get(owner) for owner in sorted(owners))
+        return [agent for agent in found if agent is not None and group_id in agent.groups]
+
     def touch_contents(self, profile_id: bytes) -> None:
         """Make a new contents document of a profile even where no entry changes: at a new epoch."""
         self._written.add(profile_id)
@@ -221,14 +236,12 @@ class Draft:
         check_step(self.state, after, changes, self.keyset.operator_id)
         return Commit(changes=changes, blobs=tuple(self._blobs.values()), shares=self._shares), after
 
-    def _current(self, kind: str) -> dict[bytes, Agent | Group | Profile]:
-        documents = {
-            id_: item for id_, item in self.state.documents(kind).items() if isinstance(item, (Agent, Group, Profile))
-        }
+    def _current(self, kind: type[D], known: Mapping[bytes, D]) -> Mapping[bytes, D]:
+        documents = copy_documents(known)
         for (changed, id_), document in self._documents.items():
-            if changed == kind and document is not None:
+            if isinstance(document, kind):
                 documents[id_] = document
-            elif changed == kind:
+            elif changed == kind.KIND:
                 documents.pop(id_, None)
         return documents
 

@@ -31,6 +31,8 @@ _KINDS: Final = {
     ("o", "POST", "/commits"): "commit",
     ("o", "POST", "/blobs"): "blobs",
     ("o", "GET", "/blobs"): "blobs-ahead",
+    ("o", "POST", "/blobs-forget"): "blobs-forget",
+    ("o", "POST", "/turn"): "turn",
     ("o", "GET", "/sync"): "sync",
     ("o", "GET", "/steps"): "steps",
     ("o", "GET", "/keys"): "keys",

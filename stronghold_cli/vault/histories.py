@@ -25,8 +25,9 @@ from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.lookup import nearest, secret_of_id, shown_secret, still_there
+from stronghold_cli.vault.opening import StoredSecret, open_if_legal
 from stronghold_cli.vault.past import Past
-from stronghold_cli.vault.profiles import StoredSecret, open_if_legal, put_secret, read_secrets, write_secrets
+from stronghold_cli.vault.profiles import put_secret, read_secrets, write_secrets
 
 _ATTEMPTS = 8
 

@@ -28,8 +28,8 @@ from stronghold_cli.vault.lookup import nearest, shown_id
 from stronghold_cli.vault.past import Past
 
 KINDS = (
-    "pull", "self", "login", "genesis", "commit", "blobs", "blobs-ahead", "sync", "keys", "sealing-keys", "old-keys",
-    "contents", "history", "past", "tokens", "audit", "clock", "cache-report",
+    "pull", "self", "login", "genesis", "commit", "blobs", "blobs-ahead", "blobs-forget", "turn", "sync", "keys",
+    "sealing-keys", "old-keys", "contents", "history", "past", "tokens", "audit", "clock", "cache-report",
 )  # fmt: skip
 OUTCOMES = ("ok", "refused", "error")
 _PAGE = 500

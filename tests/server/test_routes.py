@@ -10,7 +10,7 @@ import pytest
 
 from stronghold_cli.crypto.keys import TokenSecret
 from stronghold_cli.protocol.keys import SigningKey
-from stronghold_cli.protocol.messages import encode_blobs
+from stronghold_cli.protocol.messages import encode_ahead, encode_blobs
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.requests import KeyId
 from stronghold_server.routes import PAGES, ROUTES, Route
@@ -39,6 +39,8 @@ TABLE = {
     "commit": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "FORBIDDEN", "COMMIT_REFUSED", "ok", _STRANGER),
     "blobs": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
     "blobs-ahead": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
+    "blobs-forget": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "FORBIDDEN", "ok", "ok", _STRANGER),
+    "turn": (_NOT_SIGNED, *_AGENTS, "FORBIDDEN", "FORBIDDEN", "FORBIDDEN", "ok", _STRANGER),
     "sync": (_NOT_SIGNED, *_AGENTS, "ok", "ok", "ok", "ok", _STRANGER),
     "steps": (_NOT_SIGNED, *_AGENTS, "ok", "ok", "ok", "ok", _STRANGER),
     "keys": (_NOT_SIGNED, *_AGENTS, "ok", "FORBIDDEN", "ok", "ok", _STRANGER),
@@ -104,6 +106,8 @@ def body_for(cast: Cast, kind: str, caller: str) -> bytes:
         draft = org.draft(cast.people.get(caller, org.admin))
         org.put(draft, cast.full.profile, f"SECRET_{os.urandom(4).hex()}", b"x")
         return draft.finish().encode()
+    if kind == "blobs-forget":
+        return encode_ahead([os.urandom(32)])
     return encode_blobs([os.urandom(64)]) if kind == "blobs" else b""
 
 

@@ -38,6 +38,7 @@ from stronghold_cli.protocol.messages import (
     Committed,
     Keys,
     Steps,
+    decode_ahead,
     decode_blobs,
     decode_commit,
     encode_ahead,
@@ -160,10 +161,8 @@ class MemoryServer:
         state, name = self.state, path.rsplit("/", 1)[-1]
         if name == "commits":
             return Committed(seq=self.take(decode_commit(body), key_id.raw), already=False).encode()
-        if name == "blobs":
-            sent = {digest(blob): blob for blob in decode_blobs(body)} if body else {}
-            self.ahead.update(sent)
-            return encode_ahead(sent or self.ahead)
+        if name in ("blobs", "blobs-forget", "turn"):
+            return self._before_a_commit(name, body)
         if name in ("sync", "steps"):
             since = int(query["since"])
             return self.steps(since).encode() if name == "steps" else encode_sync(self.sync(since, int(query["org_seq"])))
@@ -180,6 +179,15 @@ class MemoryServer:
                 (None, None), (p.name, None), (None, p.id.hex())})  # fmt: skip
             return self.pull_answer(key_id.raw, profile, bytes.fromhex(query["org"])).encode()
         return self.self_answer(key_id.raw, bytes.fromhex(query["org"])).encode()
+
+    def _before_a_commit(self, name: str, body: bytes) -> bytes:
+        if name == "turn":
+            return b'{"seconds":60}'
+        sent = {digest(blob): blob for blob in decode_blobs(body)} if name == "blobs" and body else {}
+        self.ahead.update(sent)
+        for sha256 in decode_ahead(body) if name == "blobs-forget" else ():
+            del self.ahead[sha256]
+        return encode_ahead(sent or self.ahead)
 
     def _past_answer(self, name: str, path: str, query: Mapping[str, str]) -> bytes:
         if name == "past":

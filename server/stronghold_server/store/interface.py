@@ -321,6 +321,9 @@ class Writer(Reader, Protocol):
     def forget_sent_ahead(self, org_id: bytes, operator_id: bytes, hashes: Iterable[bytes]) -> None:
         """The operator's commit has named these blobs."""
 
+    def drop_unnamed_blobs(self, org_id: bytes, hashes: Iterable[bytes]) -> None:
+        """Delete those of the blobs that no document names."""
+
     def sweep_sent_ahead(self, org_id: bytes, before: int, limit: int) -> int:
         """Forget at most ``limit`` blobs sent ahead before ``before``; how many."""
 

@@ -234,6 +234,10 @@ class SqliteWriter(SqliteReader):
     def forget_sent_ahead(self, org_id: bytes, operator_id: bytes, hashes: Iterable[bytes]) -> None:
         self._connection.executemany(FORGET_SENT_AHEAD, [(org_id, operator_id, sha256) for sha256 in hashes])
 
+    def drop_unnamed_blobs(self, org_id: bytes, hashes: Iterable[bytes]) -> None:
+        for sha256 in hashes:
+            self._erase(DELETE_UNNAMED_BLOB, org_id, sha256)
+
     def sweep_sent_ahead(self, org_id: bytes, before: int, limit: int) -> int:
         return self._change(SWEEP_SENT_AHEAD, org_id, before, limit)
 
