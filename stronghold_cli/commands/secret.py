@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stronghold_cli.commands import secret_past
+from stronghold_cli.commands import generating, secret_past
 from stronghold_cli.commands.acting import open_vault, profile_choice
 from stronghold_cli.commands.listing import AfterOption, LimitOption, page_of, place_after
 from stronghold_cli.commands.reading import mask, operator_profile, read_profile
@@ -173,6 +173,7 @@ def delete(
     say(f"Deleted {', '.join(names)} from {found.name!r}.")
 
 
+app.command()(generating.generate)
 app.command()(secret_past.history)
 app.command()(secret_past.rollback)
 app.command()(secret_past.restore)
