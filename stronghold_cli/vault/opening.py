@@ -122,7 +122,7 @@ def unreadable_error(vault: Vault, profile: Profile, opened: Opened) -> Integrit
 def _author(state: OrgState, operator_id: bytes | None) -> str:
     operators = state.org.document.operators
     if operator_id is None:
-        return "somebody who has left"
+        return "somebody unknown"
     return operators[operator_id].name if operator_id in operators else shown_id("operator", operator_id)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import add_agent, add_operator, create_group, grant
 from stronghold_cli.vault.keyring import Keyring
+from stronghold_cli.vault.opening import open_secrets
+from stronghold_cli.vault.past import Past, Step
 from stronghold_cli.vault.profiles import create_profile, delete_by_id, delete_secrets, read_secrets, write_secrets
 from stronghold_cli.vault.rekeying import Rekeyed, rekey
 from stronghold_cli.vault.removal import (
@@ -522,6 +525,37 @@ def test_what_no_agent_takes_is_deleted_by_its_id(org: TestOrg) -> None:
     assert values(org) == VALUES
     vault = Vault(org.operator())
     assert vault.commit(lambda draft: (delete_by_id(draft, profile, [secret_id]), draft.is_empty)[1])
+
+
+def test_who_spoilt_a_secret_is_told_by_id_once_they_have_left(org: TestOrg, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing of the history is asked for but what tells it."""
+    profile = org.profile("staging")
+    mal = org.add_person("mal", "editor").operator_id
+    org.commit(lambda draft: draft.put(profile.replace(editors=(mal,))))
+    org.commit(lambda draft: draft.write_entry(profile.id, b"secret of 16 b..", b"noise", epoch=1), "mal")
+    spoilt = org.state.seq
+    org.commit(lambda draft: (draft.put(profile.replace(editors=())), draft.touch_contents(profile.id)))
+    org.change_org(operators={id_: each for id_, each in org.state.org.document.operators.items() if id_ != mal})
+    asked, steps = list[int](), Past.steps
+
+    def counted(past: Past) -> Iterator[Step]:
+        for step in steps(past):
+            asked.append(step.after.seq)
+            yield step
+
+    monkeypatch.setattr(Past, "steps", counted)
+    with pytest.raises(IntegrityError, match=rf"\(by op_{mal.hex()}\)"):
+        values(org, "staging")
+    assert asked[-1] == spoilt
+
+
+def test_of_secrets_of_one_name_none_is_taken_for_the_one(org: TestOrg) -> None:
+    key = keys(org).profile(org.profile("production").id)
+    secret = Secret(name="TWICE", value=b"v", note=b"", author=org.id("eve"), time=NOW)
+    ids = [b"a" * 16, b"b" * 16]
+    opened = open_secrets(key, {id_: (1, key.seal_secret(id_, 1, secret, os.urandom)) for id_ in ids})
+    assert (dict(opened.secrets), opened.unreadable) == ({}, ())
+    assert [item.id for item in opened.doubles["TWICE"]] == ids
 
 
 def test_of_many_that_no_agent_takes_some_are_named(org: TestOrg) -> None:
