@@ -25,6 +25,7 @@ from stronghold_cli.protocol.documents.org import LogKey as DocumentLogKey
 from stronghold_cli.protocol.encoding import decode_hex, encode_json
 from stronghold_cli.protocol.errors import MalformedError, Refused, StrongholdError
 from stronghold_cli.protocol.messages import encode_error, encode_setup
+from stronghold_cli.protocol.request_kinds import REQUEST_KINDS
 from stronghold_server.ahead import Ahead
 from stronghold_server.commits import Commits
 from stronghold_server.counts import Counts, Times
@@ -36,7 +37,7 @@ from stronghold_server.housekeeping import Housekeeping
 from stronghold_server.ledger import Entries
 from stronghold_server.openapi import describe
 from stronghold_server.pages import serve_asset, serve_page
-from stronghold_server.past import plan_history, plan_past
+from stronghold_server.past import Past
 from stronghold_server.pulls import Pulls
 from stronghold_server.query import Query
 from stronghold_server.quick import Headers, Quick
@@ -107,32 +108,33 @@ class _Server:
         self._names = tuple(split_name(name) for name in settings.authorities)
         self._founding = Founding(self._log_key, lambda code: forget_setup_code(settings.data_dir, code))
         self._housekeeping = Housekeeping(tools)
-        turns, pulls, ahead = Turns(), Pulls(), Ahead(settings.max_ahead_bytes)
-        commits = Commits(self._log_key, turns)
+        turns = Turns()
+        commits = Commits(self._log_key, (settings.max_kept_versions, settings.max_kept_bytes), turns)
+        pulls, ahead, past = Pulls(), Ahead(settings.max_ahead_bytes), Past(settings.max_page_bytes)
         self._body_limits = {
             "commit": settings.max_commit_bytes,
             "blobs": settings.max_part_bytes,
             "blobs-forget": settings.max_part_bytes,
         }
         self._verbs = {
-            "commit": _verb("commit", "o", plan_write=commits.plan),
-            "blobs": _verb("blobs", "o", plan_write=ahead.plan_send),
-            "blobs-ahead": _verb("blobs-ahead", "o", ahead.plan_list),
-            "blobs-forget": _verb("blobs-forget", "o", plan_write=ahead.plan_forget),
-            "turn": _verb("turn", "o", turns.plan_take),
-            "sync": _verb("sync", "o", plan_sync),
-            "steps": _verb("steps", "o", plan_steps),
-            "keys": _verb("keys", "o", plan_keys),
-            "sealing-keys": _verb("sealing-keys", "o", plan_sealing_keys),
-            "contents": _verb("contents", "o", plan_contents),
-            "history": _verb("history", "o", plan_history),
-            "past": _verb("past", "o", plan_past),
-            "old-keys": _verb("old-keys", "o", plan_old_keys),
-            "tokens": _verb("tokens", "o", plan_tokens),
-            "audit": _verb("audit", "o", plan_audit),
-            "login": _verb("login", "l", plan_keyset),
-            "pull": _verb("pull", "t", pulls.plan_pull, is_quick=True),
-            "self": _verb("self", "t", pulls.plan_self, is_quick=True),
+            "commit": _verb("commit", plan_write=commits.plan),
+            "blobs": _verb("blobs", plan_write=ahead.plan_send),
+            "blobs-ahead": _verb("blobs-ahead", ahead.plan_list),
+            "blobs-forget": _verb("blobs-forget", plan_write=ahead.plan_forget),
+            "turn": _verb("turn", turns.plan_take),
+            "sync": _verb("sync", plan_sync),
+            "steps": _verb("steps", plan_steps),
+            "keys": _verb("keys", plan_keys),
+            "sealing-keys": _verb("sealing-keys", plan_sealing_keys),
+            "contents": _verb("contents", plan_contents),
+            "history": _verb("history", past.plan_history),
+            "past": _verb("past", past.plan_past),
+            "old-keys": _verb("old-keys", plan_old_keys),
+            "tokens": _verb("tokens", plan_tokens),
+            "audit": _verb("audit", plan_audit),
+            "login": _verb("login", plan_keyset),
+            "pull": _verb("pull", pulls.plan_pull, is_quick=True),
+            "self": _verb("self", pulls.plan_self, is_quick=True),
         }
         self._open: dict[str, Callable[..., Response]] = {
             "healthz": lambda: _json(encode_json({"status": "ok"})),
@@ -278,10 +280,8 @@ class Application:
             await hot(scope, receive, send)
 
 
-def _verb(
-    kind: str, key_kind: str, plan: ReadPlan | None = None, *, plan_write: WritePlan | None = None, is_quick: bool = False
-) -> Verb:
-    return Verb(kind=kind, key_kind=key_kind, plan=plan, plan_write=plan_write, is_quick=is_quick)
+def _verb(kind: str, plan: ReadPlan | None = None, *, plan_write: WritePlan | None = None, is_quick: bool = False) -> Verb:
+    return Verb(kind=kind, key_kind=REQUEST_KINDS[kind].key_kind, plan=plan, plan_write=plan_write, is_quick=is_quick)
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:

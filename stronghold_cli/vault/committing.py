@@ -29,11 +29,14 @@ _MAY_STAND = "The change was sent and may have taken effect."
 
 
 class Vault:
-    """An operator with the verified state of the org: what every management command works on."""
+    """An operator with the verified state of the org: what every management command works on.
 
-    def __init__(self, operator: Operator) -> None:
+    ``to_refresh`` is for signing the head anew alone: its age may be past then, on a machine with a mark.
+    """
+
+    def __init__(self, operator: Operator, *, to_refresh: bool = False) -> None:
         self.operator = operator
-        self.replica = Replica(operator)
+        self.replica = Replica(operator, to_refresh=to_refresh)
         self.state: OrgState = self.replica.sync()
         self.keys = Keyring(operator, self.state)
         self.progress: Progress = silent

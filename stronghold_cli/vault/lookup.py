@@ -76,7 +76,7 @@ def still_there(state: OrgState, profile: Profile) -> Profile:
 
 
 def require_free(
-    kind: str, documents: Mapping[bytes, Agent | Group | Profile], name: str, *, but: bytes | None = None
+    kind: str, documents: Mapping[bytes, Agent | Group | Profile | Operator], name: str, *, but: bytes | None = None
 ) -> None:
     """Raise ``Conflict`` where a document of the kind (other than that with the id ``but``) has that name already."""
     if any(id_ != but and caseless(other) == caseless(name) for id_, other in names_of(documents)):

@@ -29,8 +29,8 @@ from stronghold_cli.protocol.documents.base import Members
 from stronghold_cli.protocol.documents.org import version_number
 from stronghold_cli.protocol.encoding import decode_json, encode_json
 from stronghold_cli.protocol.envelope import Envelope
-from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, Refused, RuleError
-from stronghold_cli.protocol.freshness import check_head_time
+from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, LocalFileError, Refused, RuleError
+from stronghold_cli.protocol.freshness import check_head_time, check_not_ahead
 from stronghold_cli.protocol.laid_documents import payloads_of
 from stronghold_cli.protocol.messages import MAX_BODY, changes_from_json, changes_to_json, decode_steps, decode_sync
 from stronghold_cli.protocol.rules import check_state
@@ -42,10 +42,11 @@ from stronghold_cli.version import VERSION
 
 
 class Replica:
-    """The local copy of one org's state, with its mark."""
+    """The local copy of one org's state, with its mark. ``to_refresh``: a head past the org's age is to be signed anew."""
 
-    def __init__(self, operator: Operator) -> None:
+    def __init__(self, operator: Operator, *, to_refresh: bool = False) -> None:
         self._operator = operator
+        self._to_refresh = to_refresh
         self._marks: MarkFile = operator_mark(operator.org_id)
         self._path = _path(operator.org_id)
         self._state: OrgState | None = None
@@ -55,6 +56,11 @@ class Replica:
     def sync(self) -> OrgState:
         """Fetch and verify what changed, keep it, and return the newest state; raises ``IntegrityError``."""
         mark = self._marks.load()
+        if self._to_refresh and mark is None:
+            raise LocalFileError(
+                "This machine remembers no state of the org, so it cannot tell whether the head that it gets is an old one.",
+                hint="Sign it anew on a device that was used for this org before.",
+            )
         known = self._state or _load(self._path, mark)
         self._kept = None if known is None else known.head.envelope
         if known is None:
@@ -63,7 +69,10 @@ class Replica:
             state, passed = self._follow(known, is_checked=True)
         _check_client(state)
         _check_mark(state, mark)
-        check_head_time(state.head.document, state.org.document, self._operator.now)
+        if self._to_refresh:
+            check_not_ahead(state.head.document, self._operator.now)
+        else:
+            check_head_time(state.head.document, state.org.document, self._operator.now)
         self.keep(state)
         self._passed |= passed
         return state

@@ -200,8 +200,8 @@ class Reader(Protocol):
     def leaf_changes(self, org_id: bytes, map_key: bytes, since: int) -> dict[bytes, bytes | None]:
         """What a party that knows the map as of head ``since`` lacks: key to value, or to None for a leaf that went."""
 
-    def leaf_values(self, org_id: bytes, map_key: bytes, key: bytes) -> list[bytes]:
-        """Every value that a leaf ever had, the oldest first."""
+    def leaf_values(self, org_id: bytes, map_key: bytes, key: bytes, *, until: int, limit: int) -> list[tuple[int, bytes]]:
+        """At most ``limit`` values that a leaf had up to head ``until``, the newest first: (first seq, value)."""
 
     def leaves_replaced(self, org_id: bytes, seq: int) -> list[tuple[bytes, bytes, bytes | None]]:
         """The leaves that the commit of head ``seq`` changed: (map_key, key, former value, None for a new one)."""

@@ -34,7 +34,10 @@ LEAF: Final = "SELECT value FROM leaves WHERE org_id = ? AND map = ? AND key = ?
 LEAVES: Final = "SELECT key, value FROM leaves WHERE org_id = ? AND map = ? AND to_seq IS NULL ORDER BY key"
 LEAVES_SET_SINCE: Final = "SELECT key, value FROM leaves WHERE org_id = ? AND map = ? AND from_seq > ? AND to_seq IS NULL"
 LEAVES_GONE_SINCE: Final = "SELECT key FROM leaves WHERE org_id = ? AND map = ? AND to_seq > ? AND from_seq <= ?"
-LEAF_VALUES: Final = "SELECT value FROM leaves WHERE org_id = ? AND map = ? AND key = ? ORDER BY from_seq"
+LEAF_VALUES: Final = (
+    "SELECT from_seq, value FROM leaves WHERE org_id = ? AND map = ? AND key = ? AND from_seq <= ?"
+    " ORDER BY from_seq DESC LIMIT ?"
+)
 LEAVES_BEGUN: Final = "SELECT map, key FROM leaves WHERE org_id = ? AND from_seq = ?"
 LEAVES_ENDED: Final = "SELECT map, key, value FROM leaves WHERE org_id = ? AND to_seq = ?"
 LEAVES_SET: Final = "SELECT map, key, value FROM leaves WHERE org_id = ? AND from_seq = ?"
@@ -137,8 +140,8 @@ class SqliteReader:
         }
         return gone | dict(self._rows(LEAVES_SET_SINCE, org_id, map_key, since))
 
-    def leaf_values(self, org_id: bytes, map_key: bytes, key: bytes) -> list[bytes]:
-        return [row[0] for row in self._rows(LEAF_VALUES, org_id, map_key, key)]
+    def leaf_values(self, org_id: bytes, map_key: bytes, key: bytes, *, until: int, limit: int) -> list[tuple[int, bytes]]:
+        return list(self._rows(LEAF_VALUES, org_id, map_key, key, until, limit))
 
     def leaves_replaced(self, org_id: bytes, seq: int) -> list[tuple[bytes, bytes, bytes | None]]:
         found: dict[tuple[bytes, bytes], bytes | None] = dict.fromkeys(self._rows(LEAVES_BEGUN, org_id, seq))
