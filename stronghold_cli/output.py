@@ -150,6 +150,7 @@ def guard(action: Callable[[], int | None]) -> int:
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001  (the one place where every error ends)
         report(error)
+        _drop_unwritable()
         return exit_code_for(error)
     return code
 
@@ -386,6 +387,14 @@ def _write(content: bytes) -> None:
         raise LocalFileError(
             f"Standard output cannot be written: {error.strerror}.", hint="Nothing else was changed."
         ) from error
+
+
+def _drop_unwritable() -> None:
+    """Give up what stdout still holds and cannot take: Typer writes its help there by itself."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _abandon_stdout()
 
 
 def _abandon_stdout() -> None:

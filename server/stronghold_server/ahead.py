@@ -6,7 +6,8 @@ what a commit must satisfy:
 
 - a blob sent ahead may be named by a commit of the operator who sent it, and by no other;
 - an operator is told of the blobs that they sent themselves, and of no other: nobody can ask whether a blob is there;
-- what nothing names goes after 24 hours, and until then has a limit for each operator and for the org.
+- what nothing names goes after 24 hours, or when its sender says so, and until then has a limit for each operator and for
+  the editors of an org together.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Final
 
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.errors import MalformedError, Refused
-from stronghold_cli.protocol.messages import decode_blobs, encode_ahead
+from stronghold_cli.protocol.messages import decode_ahead, decode_blobs, encode_ahead
+from stronghold_cli.protocol.state import OrgState
 from stronghold_server.commits import MAX_BLOB
 from stronghold_server.reads import WRITING_ROLES, require_role
 from stronghold_server.service import Effect, Plan, Request, Tools
@@ -45,7 +47,7 @@ class Ahead:
         def apply(writer: Writer) -> Effect:
             known = writer.sent_ahead(request.org_id, author, blobs)
             more = sum(max(len(blob), LEAST_BYTES) for sha256, blob in blobs.items() if sha256 not in known)
-            self._require_room(writer, request.org_id, author, more)
+            self._require_room(writer, loaded.state, author, more)
             for sha256, blob in blobs.items():
                 writer.put_blob(request.org_id, sha256, blob, request.now)
                 writer.note_sent_ahead(request.org_id, author, sha256, len(blob), request.now)
@@ -61,9 +63,30 @@ class Ahead:
         effect = Effect(body=body, head_seq=loaded.state.seq, document=None, code="")
         return Plan(head_sha256=loaded.head_sha256, apply=lambda _: effect, settle=None)
 
-    def _require_room(self, writer: Writer, org_id: bytes, author: bytes, more: int) -> None:
+    def plan_forget(self, tools: Tools, request: Request) -> Plan:
+        """POST blobs-forget: the blobs of the body were sent by this operator for a commit that will not come."""
+        with tools.store.read() as reader:
+            loaded = tools.states.current(reader, request.org_id)
+        author = require_role(loaded.state, request, WRITING_ROLES)
+        request.query()
+        hashes = decode_ahead(request.received.body)
+
+        def apply(writer: Writer) -> Effect:
+            own = writer.sent_ahead(request.org_id, author, hashes)
+            writer.forget_sent_ahead(request.org_id, author, own)
+            writer.drop_unnamed_blobs(request.org_id, own)
+            body = encode_ahead(writer.all_sent_ahead(request.org_id, author))
+            return Effect(body=body, head_seq=loaded.state.seq, document=None, code="")
+
+        return Plan(head_sha256=loaded.head_sha256, apply=apply, settle=None)
+
+    def _require_room(self, writer: Writer, state: OrgState, author: bytes, more: int) -> None:
+        """An admin has the room of one operator whatever others did: editors cannot fill it, and so stop a removal."""
+        org_id = state.org_id
         if writer.bytes_ahead(org_id, author, LEAST_BYTES) + more > self._limit:
             raise Refused("AHEAD_FULL", "this operator has sent as much ahead as may wait for a commit")
+        if state.org.document.role_of(author) == "admin":
+            return
         if writer.bytes_ahead(org_id, None, LEAST_BYTES) + more > self._limit * ORG_SHARE:
             raise Refused("AHEAD_FULL", "the org's operators have sent as much ahead as may wait for commits")
 

@@ -123,6 +123,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "keyset": _ref("Bytes"),
         }
     ),
+    "Turn": _object({"seconds": _ref("Count")}),
     "Committed": _object({"seq": _ref("Count"), "already": {"type": "boolean"}, "receipt": _RECEIPT}),
     "Sync": _object({"changes": _ref("Changes")}),
     "Steps": _object({"seq": _ref("Count"), "steps": _list(_ref("Changes"))}),
@@ -133,7 +134,13 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "KeptSecrets": _object(
         {
             "secrets": _by_id(
-                _object({"leaves": _list(_ref("Bytes")), "ciphertexts": _list(_tuple(_ref("Version"), _ref("Bytes")))})
+                _object(
+                    {
+                        "leaves": _list(_ref("Bytes")),
+                        "ciphertexts": _list(_tuple(_ref("Version"), _ref("Bytes"))),
+                        "before": _optional("Count"),
+                    }
+                )
             ),
             "boxes": _list(_ref("Bytes")),
             "receipt": _RECEIPT,

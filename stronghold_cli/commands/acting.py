@@ -61,11 +61,14 @@ def profile_choice(option: str | None) -> ProfileChoice:
     return choose_profile(option, _folder_settings(), user_settings())
 
 
-def open_vault(account: Account | None = None) -> Vault:
-    """The operator's verified state of the org; asks for the passphrase on a terminal where the session is locked."""
+def open_vault(account: Account | None = None, *, to_refresh: bool = False) -> Vault:
+    """The operator's verified state of the org; asks for the passphrase on a terminal where the session is locked.
+
+    ``to_refresh`` is for signing the head anew alone (``committing.Vault``).
+    """
     account = account or current_account()
     server = operator_server(account)
-    return vault_of(account, server, _unlocked(account, server))
+    return vault_of(account, server, _unlocked(account, server), to_refresh=to_refresh)
 
 
 def current_account() -> Account:
@@ -112,11 +115,17 @@ def fetch_keyset(account: Account, server: Server, passphrase: str) -> Keyset:
     return log_in_as(account, server, passphrase).keyset
 
 
-def vault_of(account: Account, server: Server, keyset: Keyset, *, seen: HeadMark | None = None) -> Vault:
+def vault_of(
+    account: Account, server: Server, keyset: Keyset, *, seen: HeadMark | None = None, to_refresh: bool = False
+) -> Vault:
     """The operator's verified state of the org, with the keyset at hand; ``seen`` is a head that login verified."""
+    import gc
+
     from stronghold_cli.vault.committing import Vault
     from stronghold_cli.vault.operator import Operator
 
+    # The state of a large org is some hundred thousand objects, none of them garbage before the command ends.
+    gc.disable()
     operator = Operator(
         server=server,
         keyset=keyset,
@@ -126,7 +135,7 @@ def vault_of(account: Account, server: Server, keyset: Keyset, *, seen: HeadMark
         random=os.urandom,
         seen=seen,
     )
-    return Vault(operator)
+    return Vault(operator, to_refresh=to_refresh)
 
 
 def _unlocked(account: Account, server: Server) -> Keyset:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stronghold_cli.commands.acting import open_vault
+from stronghold_cli.commands.listing import AfterIdOption, LimitOption, page_of, place_of
 from stronghold_cli.output import ago, emit_json, say, settings, table, when
 from stronghold_cli.protocol.encoding import JsonValue
 from stronghold_cli.protocol.errors import UsageError
 
 if TYPE_CHECKING:
-    from stronghold_cli.protocol.documents.agent import Agent
+    from collections.abc import Sized
+
     from stronghold_cli.protocol.documents.structure import Lockdown
     from stronghold_cli.protocol.state import OrgState
 
@@ -41,6 +43,7 @@ def lockdown(
 
     Example: stronghold lockdown --label env=staging --reason "a token stood in a public log"
     """
+    from stronghold_cli.protocol.laid_documents import names_of
     from stronghold_cli.vault.lockdowns import Wanted, lock_down, require_wanted, shown_lockdown
 
     chosen = bool(everyone or group or label or agent or reason is not None)
@@ -67,7 +70,8 @@ def lockdown(
     if settings().json:
         emit_json({**_value(made.lockdown, vault.state), "stopped": len(made.agents)})
         return
-    stopped = [vault.state.agents[agent_id] for agent_id in made.agents]
+    known = dict(names_of(vault.state.agents))
+    stopped = [known[agent_id] for agent_id in made.agents]
     say(
         f"Stopped {_count(stopped)}{_names(stopped)}. To wake them: stronghold lockdown lift {shown_lockdown(made.lockdown)}"
         if stopped
@@ -77,8 +81,11 @@ def lockdown(
 
 
 @app.command("list")
-def list_lockdowns() -> None:
-    """List the lockdowns in force: whom they stop, since when, and why.
+def list_lockdowns(
+    limit: LimitOption = None,
+    after: AfterIdOption = None,
+) -> None:
+    """List the lockdowns in force, the oldest first: whom they stop, since when, and why.
 
     Example: stronghold lockdown list
     """
@@ -86,16 +93,18 @@ def list_lockdowns() -> None:
 
     state = open_vault().state
     lockdowns = state.structure.document.lockdowns
-    stopped = [len(stopped_by(state.agents.values(), item)) for item in lockdowns]
+    start = 0 if after is None else place_of([shown_lockdown(item) for item in lockdowns], after, "lockdowns") + 1
+    page = page_of(lockdowns, "lockdowns", limit=limit, start=start, cursor=shown_lockdown)
+    stopped = [(item, len(stopped_by(state.agents, item))) for item in page.items]
     if settings().json:
-        emit_json([{**_value(item, state), "stopped": count} for item, count in zip(lockdowns, stopped, strict=True)])
-        return
-    now = int(time.time())
-    rows = [
-        (shown_lockdown(item), _whom(item, state), count, ago(item.created, now), item.reason)
-        for item, count in zip(lockdowns, stopped, strict=True)
-    ]
-    table(rows, ("lockdown", "whom", "agents", "since", "reason"))
+        emit_json([{**_value(item, state), "stopped": count} for item, count in stopped])
+    else:
+        now = int(time.time())
+        rows = [
+            (shown_lockdown(item), _whom(item, state), count, ago(item.created, now), item.reason) for item, count in stopped
+        ]
+        table(rows, ("lockdown", "whom", "agents", "since", "reason"))
+    page.tell()
 
 
 @app.command()
@@ -106,6 +115,7 @@ def lift(
 
     Example: stronghold lockdown lift ld_5f0c2a
     """
+    from stronghold_cli.protocol.laid_documents import names_of
     from stronghold_cli.vault.lockdowns import lift as lift_lockdowns
     from stronghold_cli.vault.lockdowns import shown_lockdown, stopped_by, woken_by
 
@@ -113,18 +123,20 @@ def lift(
     lifted = vault.commit(lambda draft: lift_lockdowns(draft, ids))
     state = vault.state
     woken = woken_by(state, lifted)
-    concerned = {agent_id for item in lifted for agent_id in stopped_by(state.agents.values(), item)}
-    still = [state.agents[agent_id] for agent_id in concerned - {agent.id for agent in woken}]
+    concerned = {agent_id for item in lifted for agent_id in stopped_by(state.agents, item)}
+    known = dict(names_of(state.agents))
+    still = [known[agent_id] for agent_id in concerned - set(woken)]
     if settings().json:
         emit_json(
             {
                 "lifted": [shown_lockdown(item) for item in lifted],
                 "woken": len(woken),
-                "still_stopped": sorted(agent.name for agent in still),
+                "still_stopped": sorted(still),
             }
         )
         return
-    say(f"Lifted {', '.join(shown_lockdown(item) for item in lifted)}: woke {_count(woken)}{_names(woken)}.")
+    awake = [known[agent_id] for agent_id in woken]
+    say(f"Lifted {', '.join(shown_lockdown(item) for item in lifted)}: woke {_count(woken)}{_names(awake)}.")
     if still:
         say(f"Paused, or under another lockdown, and so still stopped: {_count(still)}{_names(still)}.")
 
@@ -157,12 +169,12 @@ def _value(lockdown: Lockdown, state: OrgState) -> dict[str, JsonValue]:
     }
 
 
-def _count(agents: list[Agent]) -> str:
+def _count(agents: Sized) -> str:
     return f"{len(agents)} agent{'' if len(agents) == 1 else 's'}"
 
 
-def _names(agents: list[Agent]) -> str:
+def _names(names: list[str]) -> str:
     """The names of a few agents, in brackets."""
-    names = sorted(agent.name for agent in agents)
+    names = sorted(names)
     more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
     return f" ({', '.join(names[:_SHOWN_NAMES])}{more})" if names else ""

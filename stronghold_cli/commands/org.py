@@ -1,4 +1,4 @@
-"""``org``: create a further org, and show the one that is current."""
+"""``org``: create a further org, show the one that is current, limit the age of its head, and sign the head anew."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from stronghold_cli.commands.setup import (
     SetupCodeFileOption,
     SetupCodeOption,
 )
-from stronghold_cli.output import ago, emit_json, emit_line, settings, table, when
+from stronghold_cli.commands.typed import YesOption
+from stronghold_cli.output import ago, confirm, emit_json, emit_line, say, settings, table, when
 from stronghold_cli.protocol.encoding import JsonValue
+from stronghold_cli.protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from stronghold_cli.protocol.state import OrgState
@@ -86,6 +88,69 @@ def show() -> None:
     table([(operator.name, operator.role) for operator in org.operators.values()], ("operator", "role"))
 
 
+@app.command()
+def edit(
+    max_head_age: Annotated[
+        str | None,
+        typer.Option(metavar="7d", help="How old the newest signed state may be before everybody refuses it; off: any age."),
+    ] = None,
+) -> None:
+    """Change what holds for the whole org.
+
+    --max-head-age limits how long a server can hold changes back unnoticed: past that age of the newest signed state (each
+    change makes one, and so does org refresh) agents get no secrets, and operators change nothing, until it is signed anew.
+
+    Example: stronghold org edit --max-head-age 7d
+    """
+    from stronghold_cli.commands.times import duration
+    from stronghold_cli.vault.policy import limit_head_age
+
+    if max_head_age is None:
+        raise UsageError("Nothing to change was given.", hint="Give --max-head-age 7d, or off.")
+    seconds = 0 if max_head_age.strip() in {"off", "0"} else duration(max_head_age, "--max-head-age")
+    vault = open_vault()
+    changed = vault.commit(lambda draft: limit_head_age(draft, seconds))
+    if settings().json:
+        emit_json({"changed": changed, "max_head_age": seconds, "head": vault.state.seq})
+    elif not changed:
+        say(f"It was so already; oldest head: {_max_age(seconds)}.")
+    elif seconds:
+        say(f"From now on a head older than {_span(seconds)} is refused. Sign it anew in time: stronghold org refresh")
+    else:
+        say("From now on the newest head may be of any age.")
+
+
+@app.command()
+def refresh(yes: YesOption = False) -> None:
+    """Sign the newest state of the org anew, with today's date: for orgs with a limit on its age.
+
+    It vouches that nothing newer exists. Where the limit is past already, compare the words with another device first: a
+    server that holds changes back would be believed again.
+
+    Example: stronghold org refresh
+    """
+    from stronghold_cli.protocol.words import words
+    from stronghold_cli.vault.policy import refresh_head
+
+    vault = open_vault(to_refresh=True)
+    head, limit = vault.state.head.document, vault.state.org.document.policy.max_head_age
+    if limit:
+        now = int(time.time())
+        if now - head.created > limit:
+            say(f"The newest head is number {head.seq}, signed {when(head.created)} ({ago(head.created, now)}).")
+            say(f"Its words, to compare with another device or person: {words(head.sha256)}")
+            if not confirm("It is past the org's limit. Is it the newest that you know of, and to be signed anew?", yes):
+                say("Nothing was changed.")
+                return
+        vault.commit(refresh_head)
+    if settings().json:
+        emit_json({"refreshed": bool(limit), "max_head_age": limit, "head": vault.state.seq})
+    elif limit:
+        say(f"Signed the head anew as number {vault.state.seq}; it is good for {_span(limit)}.")
+    else:
+        say("This org sets no limit on the age of its head, so there is nothing to sign anew.")
+
+
 def describe(state: OrgState) -> dict[str, JsonValue]:
     """The org as JSON."""
     from stronghold_cli.protocol.encoding import encode_base64
@@ -128,4 +193,12 @@ def _counts(state: OrgState) -> dict[str, int]:
 
 
 def _max_age(seconds: int) -> str:
-    return f"{seconds} s" if seconds else "any age"
+    return _span(seconds) if seconds else "any age"
+
+
+def _span(seconds: int) -> str:
+    """``7 d``, ``36 h``, ``90 min``: the largest unit that divides it."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stronghold_cli.commands.acting import open_vault
+from stronghold_cli.commands.listing import AfterOption, LimitOption, page_of, place_after
 from stronghold_cli.commands.removing import carry_out, counted, named
 from stronghold_cli.commands.typed import YesOption
 from stronghold_cli.output import ago, confirm, emit_json, emit_line, say, settings, table, when
@@ -47,18 +48,22 @@ def create(
 
 
 @app.command("list")
-def list_profiles() -> None:
+def list_profiles(limit: LimitOption = None, after: AfterOption = None) -> None:
     """List the profiles of the org.
 
     Example: stronghold profile list
     """
+    from stronghold_cli.protocol.names import ID_PREFIXES
     from stronghold_cli.vault.lookup import shown_id
 
-    state = open_vault().state
-    now = int(time.time())
+    state, now = open_vault().state, int(time.time())
+    profiles = sorted(state.profiles.values(), key=lambda item: item.name)
+    named = [(profile.name, shown_id("profile", profile.id)) for profile in profiles]
+    start = place_after(named, after, "profiles", ID_PREFIXES["profile"])
+    page = page_of(profiles, "profiles", limit=limit, start=start, cursor=lambda profile: profile.name)
     rows: list[tuple[object, ...]] = []
     values: list[JsonValue] = []
-    for profile in sorted(state.profiles.values(), key=lambda item: item.name):
+    for profile in page.items:
         contents = state.contents[profile.id].document
         count = sum(entry.is_live for entry in state.entries(profile.id).values())
         groups = sorted(state.groups[group_id].name for group_id in profile.grants)
@@ -78,6 +83,7 @@ def list_profiles() -> None:
         emit_json(values)
     else:
         table(rows, ("profile", "secrets", "version", "changed", "groups"))
+    page.tell()
 
 
 @app.command()

@@ -11,7 +11,8 @@ from stronghold_cli.protocol.names import caseless, require_name
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.lookup import find_profile
-from stronghold_cli.vault.profiles import Difference, StoredSecret, compare, create_profile, read_secrets, write_secrets
+from stronghold_cli.vault.opening import StoredSecret
+from stronghold_cli.vault.profiles import Difference, compare, create_profile, read_secrets, write_secrets
 
 
 def push_values(vault: Vault, wanted: str, values: Mapping[str, bytes], *, prune: bool, dry_run: bool, yes: bool) -> None:

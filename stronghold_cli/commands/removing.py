@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from stronghold_cli.commands.progress import ProgressBar
 from stronghold_cli.output import emit_json, emit_line, say, settings, warn
-from stronghold_cli.vault.lookup import shown_id
+from stronghold_cli.vault.lookup import shown_id, shown_secret
 
 if TYPE_CHECKING:
     from stronghold_cli.protocol.state import OrgState
@@ -62,8 +62,8 @@ def show_exposure(after: OrgState, done: Rekeyed, profiles: Iterable[bytes]) -> 
         say(f"{counted(len(done.expired), 'token')} past the end went, of {named(owners)}.")
     for secret_id, profile_id in done.unreadable.items():
         warn(
-            f"in {done.names[profile_id]!r} the secret {secret_id.hex()} could not be opened by anybody: whoever "
-            "wrote it put something else there. It was deleted."
+            f"in {done.names[profile_id]!r} the secret {shown_secret(secret_id)} was deleted: nobody could use it, as it "
+            "did not open, or had no name of its own."
         )
     if settings().json:
         emit_json(
@@ -72,7 +72,7 @@ def show_exposure(after: OrgState, done: Rekeyed, profiles: Iterable[bytes]) -> 
                 "profiles": [shown_id("profile", id_) for id_ in done.profiles],
                 "expired_tokens": [shown_id("token", id_) for id_ in done.expired],
                 "exposed": {name: {secret.name: secret.version for secret in renewed} for name, renewed in exposed},
-                "unreadable": [id_.hex() for id_ in done.unreadable],
+                "unreadable": [shown_secret(id_) for id_ in done.unreadable],
                 "head": after.seq,
             }
         )

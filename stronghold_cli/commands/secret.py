@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stronghold_cli.commands import secret_past
+from stronghold_cli.commands import generating, secret_past
 from stronghold_cli.commands.acting import open_vault, profile_choice
+from stronghold_cli.commands.listing import AfterOption, LimitOption, page_of, place_after
 from stronghold_cli.commands.reading import mask, operator_profile, read_profile
 from stronghold_cli.commands.typed import ProfileOption, TokenFileOption, TokenOption, YesOption
 from stronghold_cli.output import (
@@ -27,6 +28,9 @@ from stronghold_cli.output import (
 )
 from stronghold_cli.protocol.encoding import JsonValue
 from stronghold_cli.protocol.errors import LocalFileError, NotFound, Unwritable, UsageError
+
+if TYPE_CHECKING:
+    from stronghold_cli.vault.draft import Draft
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -93,7 +97,7 @@ def get(
 
 
 @app.command("list")
-def list_secrets(profile: ProfileOption = None) -> None:
+def list_secrets(profile: ProfileOption = None, limit: LimitOption = None, after: AfterOption = None) -> None:
     """List the names of a profile's secrets, with versions and dates; no values.
 
     Example: stronghold secret list --profile production
@@ -102,12 +106,14 @@ def list_secrets(profile: ProfileOption = None) -> None:
 
     vault = open_vault()
     found = operator_profile(vault, profile_choice(profile).name)
-    stored = read_secrets(vault, found)
+    stored = sorted(read_secrets(vault, found).items())
+    start = place_after([(name, "") for name, _ in stored], after, "secrets", "")
+    page = page_of(stored, "secrets", limit=limit, start=start, cursor=lambda each: each[0])
     now = int(time.time())
     operators = vault.state.org.document.operators
     rows: list[tuple[object, ...]] = []
     values: list[JsonValue] = []
-    for name, item in stored.items():
+    for name, item in page.items:
         author = operators.get(item.secret.author)
         who = author.name if author is not None else f"op_{item.secret.author.hex()}"
         rows.append((name, item.version, ago(item.secret.time, now), who, item.secret.note.decode("utf-8", "replace")))
@@ -124,11 +130,12 @@ def list_secrets(profile: ProfileOption = None) -> None:
         emit_json(values)
     else:
         table(rows, ("name", "version", "changed", "by", "note"))
+    page.tell()
 
 
 @app.command()
 def delete(
-    names: Annotated[list[str], typer.Argument(help="The secrets' names.")],
+    names: Annotated[list[str], typer.Argument(help="The secrets' names, or ids (se_…).")],
     profile: ProfileOption = None,
     yes: YesOption = False,
 ) -> None:
@@ -136,14 +143,18 @@ def delete(
 
     Example: stronghold secret delete OLD_KEY --profile production
     """
-    from stronghold_cli.vault.lookup import still_there
-    from stronghold_cli.vault.profiles import delete_secrets, read_secrets
+    from stronghold_cli.vault.lookup import secret_of_id, still_there
+    from stronghold_cli.vault.profiles import delete_by_id, delete_secrets, read_secrets
 
     vault = open_vault()
     found = operator_profile(vault, profile_choice(profile).name)
-    known = read_secrets(vault, found)
+    ids = {name: id_ for name in names if (id_ := secret_of_id(vault.state, found, name)) is not None}
+    named = [name for name in names if name not in ids]
+    # By ids alone nothing is read: so what nobody can read is deleted too.
+    known = read_secrets(vault, found) if named else {}
+    entries = vault.state.entries(found.id)
     for name in names:
-        if name not in known:
+        if not (entries[ids[name]].is_live if name in ids else name in known):
             raise NotFound(
                 f"There is no secret {name[:60]!r} in the profile {found.name!r}.",
                 hint=f"List them with: stronghold secret list --profile {found.name}",
@@ -151,17 +162,18 @@ def delete(
     if not confirm(f"Delete {', '.join(names)} from the profile {found.name!r}?", yes):
         say("Nothing was deleted.")
         return
-    vault.commit(
-        lambda draft: delete_secrets(
-            draft,
-            still_there(draft.state, found),
-            read_secrets(vault, still_there(draft.state, found)),
-            names,
-        )
-    )
+
+    def act(draft: Draft) -> None:
+        current = still_there(draft.state, found)
+        delete_by_id(draft, current, ids.values())
+        if named:
+            delete_secrets(draft, current, read_secrets(vault, current), named)
+
+    vault.commit(act)
     say(f"Deleted {', '.join(names)} from {found.name!r}.")
 
 
+app.command()(generating.generate)
 app.command()(secret_past.history)
 app.command()(secret_past.rollback)
 app.command()(secret_past.restore)

@@ -21,7 +21,6 @@ MAX_DEPTH = 8
 MAX_VALUES = 2_000_000
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BASE62_VALUES = {digit: value for value, digit in enumerate(_BASE62)}
-_HEX = frozenset("0123456789abcdef")
 # ``json.dumps`` would make such an encoder for each document.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -121,9 +120,14 @@ def decode_base64(text: str, *, length: int | None = None) -> bytes:
 
 def decode_hex(text: str, length: int) -> bytes:
     """The ``length`` bytes of a lower-case hex text."""
-    if len(text) != 2 * length or not _HEX.issuperset(text):
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        data = b""
+    # `fromhex` takes capital letters and blanks as well.
+    if len(data) != length or data.hex() != text:
         raise MalformedError(f"a text is not {2 * length} lower-case hex digits")
-    return bytes.fromhex(text)
+    return data
 
 
 def decode_integer(digits: str) -> int:
@@ -157,7 +161,9 @@ def decode_json(data: bytes, limit: int, max_values: int = MAX_VALUES) -> Any:
         value = _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise MalformedError("a document is not strict JSON") from error
-    _check_tree(value, 1, b"\\u" in data)
+    escapes = b"\\u" in data
+    if escapes or _may_be_deep(data):
+        _check_tree(value, 1, escapes)
     return value
 
 
@@ -176,6 +182,14 @@ def _bounded_integer(text: str) -> int:
     if len(text) > 17 or text == "-0" or abs(value := int(text)) > MAX_INTEGER:
         raise MalformedError("a document holds an integer that is out of range")
     return value
+
+
+def _may_be_deep(data: bytes) -> bool:
+    """Whether as many brackets open as a depth over ``MAX_DEPTH`` takes; most small documents have fewer.
+
+    An empty list or object adds one level at most, wherever it stands, so all of them count as one.
+    """
+    return data.count(b"{") + data.count(b"[") - data.count(b"{}") - data.count(b"[]") >= MAX_DEPTH
 
 
 def _check_tree(value: Any, depth: int, escapes: bool) -> None:

@@ -6,54 +6,92 @@ The server checks them at each commit; an operator's client after each sync and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from stronghold_cli.protocol.documents.agent import Agent
+from stronghold_cli.protocol.documents.agent import Agent, Token
 from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.leaves import ROOT_MEMBER, MemberLeaf
 from stronghold_cli.protocol.documents.org import Org
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.errors import RuleError
+from stronghold_cli.protocol.laid_documents import names_of
 from stronghold_cli.protocol.names import MAX_SECRETS, caseless
-from stronghold_cli.protocol.state import OrgState
+from stronghold_cli.protocol.state import OrgState, changed_documents
 
 
 def check_state(state: OrgState, *, known: OrgState | None = None) -> None:
     """Return if every state invariant holds, else raise ``RuleError`` with what and which.
 
-    ``known`` is the state before, in which they hold: what ``state`` has just the same is not looked at a second time.
+    ``known`` is the state before, in which they hold: what ``state`` has just the same is not looked at a second time. So
+    a commit costs by what it changes and not by the size of the org; new tokens alone are held against those of all agents.
     """
-    if known is None or not _has_same_structure(state, known):
-        _check_structure(state)
-    for profile in state.profiles.values():
-        if known is None or not _has_same_profile(state, known, profile):
-            _check_profile(state, profile)
-
-
-def _has_same_structure(state: OrgState, known: OrgState) -> bool:
-    """Whether nothing changed but contents and lockdowns: the root of the documents proves them and their maps."""
-    return (
-        state.org.document.sha256 == known.org.document.sha256
-        and state.structure.document.documents == known.structure.document.documents
-    )
-
-
-def _has_same_profile(state: OrgState, known: OrgState, profile: Profile) -> bool:
-    return (
-        _has_same_structure(state, known)
-        and known.contents[profile.id].document.sha256 == state.contents[profile.id].document.sha256
-    )
-
-
-def _check_structure(state: OrgState) -> None:
+    if known is not None and known.org.document.sha256 == state.org.document.sha256:
+        _check_changes(state, known)
+        return
     for kind in ("agent", "group", "profile", "invite"):
         _check_names(kind, (document.name for document in state.documents(kind).values()))
     _check_keys_once(state)
-    _check_agents(state)
-    _check_groups(state)
-    for invite in state.invites.values():
-        if invite.id in state.org.document.operators:
-            raise RuleError("an invite is still open for somebody who is an operator", evidence={"invite": invite.id.hex()})
+    for agent in state.agents.values():
+        _check_agent(state, agent)
+    listed = agents_by_group(state)
+    for group in state.groups.values():
+        _check_group(state, group, listed.get(group.id, ()))
+    _check_invites(state)
+    for profile in state.profiles.values():
+        _check_profile(state, profile)
+
+
+def _check_changes(state: OrgState, known: OrgState) -> None:
+    """The same for a state that follows ``known`` under the same org document."""
+    changed = changed_documents(known, state)
+    for kind in (kind for kind, ids in changed.items() if ids):
+        _check_names(kind, (name for _, name in names_of(state.documents(kind))))
+    if changed["invite"] or any(_has_new_keys(state, known, agent_id) for agent_id in changed["agent"]):
+        _check_keys_once(state)
+    # Where a group went, any agent may still list it.
+    is_group_gone = not state.groups.keys() >= known.groups.keys()
+    for agent_id in state.agents if is_group_gone else changed["agent"] & state.agents.keys():
+        _check_agent(state, state.agents[agent_id])
+    for group_id in _touched_groups(state, known, changed) & state.groups.keys():
+        _check_group(state, state.groups[group_id], _listing(state, known, changed["agent"], group_id))
+    _check_invites(state)
+    for profile in state.profiles.values():
+        if profile.id in changed["profile"] or state.contents[profile.id].document != known.contents[profile.id].document:
+            _check_profile(state, profile)
+        else:
+            _check_grants(state, profile)
+
+
+def _has_new_keys(state: OrgState, known: OrgState, agent_id: bytes) -> bool:
+    """Whether an agent has a token, or a key of one, that it did not have before."""
+    if agent_id not in state.agents:
+        return False
+    old = known.agents[agent_id].tokens if agent_id in known.agents else {}
+    return any(token_id not in old or _keys(old[token_id]) != _keys(token) for token_id, token in _tokens(state, agent_id))
+
+
+def _tokens(state: OrgState, agent_id: bytes) -> Iterable[tuple[bytes, Token]]:
+    return state.agents[agent_id].tokens.items()
+
+
+def _keys(token: Token) -> tuple[bytes, bytes]:
+    return token.auth_public_key, token.seal_sha256
+
+
+def _touched_groups(state: OrgState, known: OrgState, changed: Mapping[str, set[bytes]]) -> set[bytes]:
+    """The groups that changed (their documents prove their members), and those that a changed agent lists or listed."""
+    touched = set(changed["group"])
+    for agents in (known.agents, state.agents):
+        for agent_id in changed["agent"] & agents.keys():
+            touched.update(agents[agent_id].groups)
+    return touched
+
+
+def _listing(state: OrgState, known: OrgState, changed: set[bytes], group_id: bytes) -> list[Agent]:
+    """The agents with tokens that list a group: of those that did not change, the owners of the tokens in it before."""
+    owners = {leaf.owner for leaf in known.group_members(group_id).values() if leaf.kind == "token"}
+    agents = (state.agents[agent_id] for agent_id in (owners | changed) & state.agents.keys())
+    return [agent for agent in agents if group_id in agent.groups]
 
 
 def expected_members(org: Org, group: Group, agents: Iterable[Agent]) -> dict[bytes, MemberLeaf]:
@@ -110,24 +148,33 @@ def _check_keys_once(state: OrgState) -> None:
             raise RuleError(f"a {what} stands in the org twice")
 
 
-def _check_agents(state: OrgState) -> None:
-    for agent in state.agents.values():
-        if not state.groups.keys() >= set(agent.groups):
-            raise RuleError("an agent lists a group that does not exist", evidence={"agent": agent.id.hex()})
+def _check_agent(state: OrgState, agent: Agent) -> None:
+    if not state.groups.keys() >= set(agent.groups):
+        raise RuleError("an agent lists a group that does not exist", evidence={"agent": agent.id.hex()})
 
 
-def _check_groups(state: OrgState) -> None:
+def _check_group(state: OrgState, group: Group, agents: Iterable[Agent]) -> None:
+    """``agents`` are those that list the group; such as have no token may be left out."""
     org = state.org.document
-    listed = agents_by_group(state)
-    for group in state.groups.values():
-        roles = {org.role_of(operator_id) for operator_id in group.operators}
-        if None in roles or "auditor" in roles:
-            raise RuleError(
-                "a group lists an auditor, or an operator who does not exist", evidence={"group": group.id.hex()}
-            )
-        members = {key: leaf.replace(sealed_sha256=b"") for key, leaf in state.group_members(group.id).items()}
-        if members != expected_members(org, group, listed.get(group.id, ())):
-            raise RuleError("a group's members are not exactly those that it must have", evidence={"group": group.id.hex()})
+    roles = {org.role_of(operator_id) for operator_id in group.operators}
+    if None in roles or "auditor" in roles:
+        raise RuleError("a group lists an auditor, or an operator who does not exist", evidence={"group": group.id.hex()})
+    members = {key: leaf.replace(sealed_sha256=b"") for key, leaf in state.group_members(group.id).items()}
+    if members != expected_members(org, group, agents):
+        raise RuleError("a group's members are not exactly those that it must have", evidence={"group": group.id.hex()})
+
+
+def _check_invites(state: OrgState) -> None:
+    for invite in state.invites.values():
+        if invite.id in state.org.document.operators:
+            raise RuleError("an invite is still open for somebody who is an operator", evidence={"invite": invite.id.hex()})
+
+
+def _check_grants(state: OrgState, profile: Profile) -> None:
+    for group_id, grant in profile.grants.items():
+        group = state.groups.get(group_id)
+        if group is None or group.epoch != grant.epoch:
+            raise RuleError("a grant names no group, or not its current epoch", evidence={"profile": profile.id.hex()})
 
 
 def _check_profile(state: OrgState, profile: Profile) -> None:
@@ -135,10 +182,7 @@ def _check_profile(state: OrgState, profile: Profile) -> None:
     org = state.org.document
     if any(org.role_of(operator_id) != "editor" for operator_id in profile.editors):
         raise RuleError("a profile's editors are not all editors of the org", evidence=evidence)
-    for group_id, grant in profile.grants.items():
-        group = state.groups.get(group_id)
-        if group is None or group.epoch != grant.epoch:
-            raise RuleError("a grant names no group, or not its current epoch", evidence=evidence)
+    _check_grants(state, profile)
     if state.contents[profile.id].document.profile_epoch != profile.epoch:
         raise RuleError("a contents does not carry its profile's epoch", evidence=evidence)
     entries = state.entries(profile.id)

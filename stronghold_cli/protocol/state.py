@@ -7,7 +7,7 @@ that each current signature counts. ``rules.check_state`` and ``steps.check_step
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Generic, TypeAlias, TypeVar
 
 from stronghold_cli.protocol.documents.agent import Agent
@@ -17,10 +17,10 @@ from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.head import Head
 from stronghold_cli.protocol.documents.invite import Invite
 from stronghold_cli.protocol.documents.leaves import (
+    DOCUMENT_KINDS,
     EntryLeaf,
     MemberLeaf,
     OldKeyLeaf,
-    decode_document_leaf,
     decode_entry_leaf,
     decode_member_leaf,
     decode_old_key_leaf,
@@ -29,13 +29,20 @@ from stronghold_cli.protocol.documents.leaves import (
 from stronghold_cli.protocol.documents.org import Org
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.documents.structure import Structure
-from stronghold_cli.protocol.encoding import decode_u64, digest
+from stronghold_cli.protocol.encoding import decode_u64
 from stronghold_cli.protocol.envelope import Envelope
-from stronghold_cli.protocol.errors import IntegrityError, MalformedError
+from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, MalformedError
+from stronghold_cli.protocol.laid_documents import OTHER_ORG, LaidDocuments, OrgDocument
 from stronghold_cli.protocol.org_chain import verify_chain
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.signed_map import MapRoot, map_root
-from stronghold_cli.protocol.signers import verify_contents_signer, verify_head_signer, verify_structure_signer
+from stronghold_cli.protocol.signers import (
+    decode_as_signed,
+    require_author,
+    verify_contents_signer,
+    verify_head_signer,
+    verify_structure_signer,
+)
 
 D = TypeVar("D", bound=Document)
 
@@ -43,12 +50,6 @@ MapId: TypeAlias = tuple[str, bytes]
 Leaves: TypeAlias = Mapping[bytes, bytes]
 DOCUMENTS: MapId = ("documents", b"")
 CONTENTS: MapId = ("contents", b"")
-_PAYLOAD_TYPES: dict[str, type[Agent | Group | Profile | Invite]] = {
-    "agent": Agent,
-    "group": Group,
-    "profile": Profile,
-    "invite": Invite,
-}
 INNER_MAPS: dict[str, tuple[str, ...]] = {"group": ("members",), "profile": ("old_keys", "entries")}
 
 
@@ -118,9 +119,9 @@ class OrgState(Record):
         """The old-key leaves of a profile by epoch."""
         return {decode_u64(key): decode_old_key_leaf(value) for key, value in self.leaves("old_keys", profile_id).items()}
 
-    def documents(self, kind: str) -> Mapping[bytes, Agent | Group | Profile | Invite]:
+    def documents(self, kind: str) -> Mapping[bytes, OrgDocument]:
         """The documents of a kind by id."""
-        by_kind: dict[str, Mapping[bytes, Agent | Group | Profile | Invite]] = {
+        by_kind: dict[str, Mapping[bytes, OrgDocument]] = {
             "agent": self.agents,
             "group": self.groups,
             "profile": self.profiles,
@@ -129,28 +130,35 @@ class OrgState(Record):
         return by_kind[kind]
 
 
-def advance(before: OrgState | None, changes: Changes, *, anchor: bytes | None = None) -> OrgState:
+def advance(before: OrgState | None, changes: Changes, *, anchor: bytes | None = None, is_known: bool = False) -> OrgState:
     """Lay ``changes`` over ``before`` and return the state that they prove; raises ``IntegrityError``.
 
     Without ``before``, the first org document must have the hash ``anchor`` (a pin), or, without that too, be a genesis; the
-    changes then hold everything that is current and one head.
+    changes then hold everything that is current and one head. ``is_known``: the same was verified by this version before, so
+    agents are decoded when they are first looked at.
     """
-    state = lay_over(before, changes, anchor=anchor)
+    state = lay_over(before, changes, anchor=anchor, is_known=is_known)
     verify_signers(state, known=before)
     return state
 
 
-def lay_over(before: OrgState | None, changes: Changes, *, anchor: bytes | None = None) -> OrgState:
+def lay_over(before: OrgState | None, changes: Changes, *, anchor: bytes | None = None, is_known: bool = False) -> OrgState:
     """``advance`` for a state that another one follows: it is believed by the hashes that lead to that one.
 
     The signers of its structure, contents and head need not count any more, and are not looked at.
     """
     org = _advance_org(before, changes.org, anchor)
     head = _advance_head(before, changes.heads, org.document)
-    structure = _current_structure(before, changes.structure, head.document)
+    structure = _current_structure(before, changes.structure, head.document, org.document)
     maps = _advance_maps(before, changes.maps)
-    documents = _advance_documents(before, maps, structure.document, changes)
-    contents = _advance_contents(before, maps, head.document, changes.contents, documents["profile"])
+    try:
+        documents = _advance_documents(before, maps, structure.document, changes, is_known=is_known)
+    except ClientTooOld:
+        # Head and structure lead to these payloads by hashes; who signed them was not looked at yet.
+        require_author("head", head.envelope, org.document)
+        require_author("structure", structure.envelope, org.document)
+        raise
+    contents = _advance_contents(before, maps, (head.document, org.document), changes.contents, documents["profile"])
     _check_inner_maps(before, maps, documents, contents)
     _check_entries_not_falling(before, maps, changes.maps)
     state = OrgState(
@@ -166,6 +174,17 @@ def lay_over(before: OrgState | None, changes: Changes, *, anchor: bytes | None 
     )
     _check_org_ids(before, state)
     return state
+
+
+def changed_documents(before: OrgState, after: OrgState) -> dict[str, set[bytes]]:
+    """By kind the ids of the documents that came, went or changed between two states; none is decoded for that."""
+    old, new = before.leaves(*DOCUMENTS), after.leaves(*DOCUMENTS)
+    changed: dict[str, set[bytes]] = {kind: set() for kind in DOCUMENT_KINDS}
+    if old is not new:
+        keys = [key for key, value in new.items() if old.get(key) != value]
+        for kind, id_ in map(split_document_key, (*keys, *(old.keys() - new.keys()))):
+            changed[kind].add(id_)
+    return changed
 
 
 def verify_signers(state: OrgState, *, known: OrgState | None = None) -> None:
@@ -204,7 +223,7 @@ def _advance_head(before: OrgState | None, heads: tuple[Envelope, ...], org: Org
         raise IntegrityError("there is not exactly one head")
     current = None if before is None else before.head
     for envelope in heads:
-        head = Head.decode(envelope.payload)
+        head = decode_as_signed(Head, envelope, org)
         if current is not None and envelope.sha256 != current.document.sha256:
             check_head_follows(current.document.seq, current.document.sha256, head, org)
         current = Signed(document=head, envelope=envelope)
@@ -223,9 +242,9 @@ def check_head_follows(seq: int, sha256: bytes, head: Head, org: Org) -> None:
         raise IntegrityError("a head does not follow the one before it", evidence={"known": seq, "offered": head.seq})
 
 
-def _current_structure(before: OrgState | None, envelope: Envelope | None, head: Head) -> Signed[Structure]:
+def _current_structure(before: OrgState | None, envelope: Envelope | None, head: Head, org: Org) -> Signed[Structure]:
     if envelope is not None:
-        current = Signed(document=Structure.decode(envelope.payload), envelope=envelope)
+        current = Signed(document=decode_as_signed(Structure, envelope, org), envelope=envelope)
     elif before is not None:
         current = before.structure
     else:
@@ -254,65 +273,36 @@ def _advance_maps(before: OrgState | None, changes: Mapping[MapId, Mapping[bytes
     return maps
 
 
-_Documents: TypeAlias = "dict[str, dict[bytes, Agent | Group | Profile | Invite]]"
-
-
 def _advance_documents(
-    before: OrgState | None, maps: dict[MapId, Leaves], structure: Structure, changes: Changes
-) -> dict[str, dict]:  # type: ignore[type-arg]
+    before: OrgState | None, maps: dict[MapId, Leaves], structure: Structure, changes: Changes, *, is_known: bool
+) -> dict[str, MutableMapping]:  # type: ignore[type-arg]
     """Decode the payload of each changed documents leaf, and drop what belonged to documents that are gone."""
-    if before is None or before.maps.get(DOCUMENTS) is not maps.get(DOCUMENTS) or before.structure.document != structure:
-        _require_root(structure.documents, maps.get(DOCUMENTS, {}), "documents")
-    documents: _Documents = {
-        kind: {} if before is None else dict(before.documents(kind)) for kind in ("agent", "group", "profile", "invite")
-    }
-    payloads = {digest(payload): payload for payload in changes.payloads}
-    for key, value in changes.maps.get(DOCUMENTS, {}).items():
-        kind, id_ = split_document_key(key)
-        if value is None:
-            documents[kind].pop(id_, None)
-            for inner in INNER_MAPS.get(kind, ()):
-                maps.pop((inner, id_), None)
-            continue
-        leaf = decode_document_leaf(value)
-        previous = documents[kind].get(id_)
-        if previous is not None and previous.sha256 == leaf.sha256:
-            document = previous
-        elif leaf.sha256 in payloads:
-            document = _PAYLOAD_TYPES[kind].decode(payloads[leaf.sha256])
-        else:
-            raise IntegrityError("the payload of a document is missing", evidence={"kind": kind, "id": id_.hex()})
-        if document.id != id_ or document.name != leaf.name:
-            raise IntegrityError("a document's id or name is not that of its leaf", evidence={"kind": kind, "id": id_.hex()})
-        _check_not_falling(kind, previous, document)
-        documents[kind][id_] = document
-    return documents
-
-
-def _check_not_falling(
-    kind: str, previous: Agent | Group | Profile | Invite | None, document: Agent | Group | Profile | Invite
-) -> None:
-    if previous is None or isinstance(previous, Invite) or isinstance(document, Invite):
-        return
-    if document.version < previous.version or (document.version == previous.version and document.sha256 != previous.sha256):
-        raise IntegrityError(
-            "a document's version falls, or stands for two documents",
-            evidence={"kind": kind, "id": document.id.hex(), "known": previous.version, "offered": document.version},
-        )
+    leaves = maps.get(DOCUMENTS, {})
+    known = None if before is None else before.structure.document.documents
+    if before is None or before.maps.get(DOCUMENTS) is not maps.get(DOCUMENTS) or known != structure.documents:
+        _require_root(structure.documents, leaves, "documents")
+    changed = changes.maps.get(DOCUMENTS, {})
+    for kind, id_ in (split_document_key(key) for key, value in changed.items() if value is None):
+        for inner in INNER_MAPS.get(kind, ()):
+            maps.pop((inner, id_), None)
+    documents = LaidDocuments(None if before is None else before.documents, structure.org_id)
+    documents.lay(changed, changes.payloads, defer_agents=is_known)
+    return documents.by_kind
 
 
 def _advance_contents(
     before: OrgState | None,
     maps: dict[MapId, Leaves],
-    head: Head,
+    under: tuple[Head, Org],
     envelopes: Iterable[Envelope],
     profiles: Mapping[bytes, Profile],
 ) -> dict[bytes, Signed[Contents]]:
+    head, org = under
     named = maps.get(CONTENTS, {})
     _require_root(head.contents, named, "contents")
     known = {} if before is None else dict(before.contents)
     for envelope in envelopes:
-        document = Contents.decode(envelope.payload)
+        document = decode_as_signed(Contents, envelope, org)
         previous = known.get(document.profile_id)
         if previous is not None and document.version < previous.document.version:
             raise IntegrityError("the version of a contents falls", evidence={"profile": document.profile_id.hex()})
@@ -381,18 +371,15 @@ def _known_root(before: OrgState, map_id: MapId) -> MapRoot | None:
 
 
 def _check_org_ids(before: OrgState | None, state: OrgState) -> None:
+    """Every signed document is the org's; those that the structure holds were looked at when they were decoded."""
     org_id = state.org_id
-    documents: list[Head | Structure | Contents | Agent | Group | Profile | Invite] = [
+    documents: list[Head | Structure | Contents] = [
         state.head.document,
         state.structure.document,
         *(item.document for item in state.contents.values()),
-        *state.agents.values(),
-        *state.groups.values(),
-        *state.profiles.values(),
-        *state.invites.values(),
     ]
     if any(document.org_id != org_id for document in documents) or (before is not None and before.org_id != org_id):
-        raise IntegrityError("a document belongs to another org")
+        raise IntegrityError(OTHER_ORG)
 
 
 def _require_root(root: MapRoot, leaves: Leaves, what: str) -> None:

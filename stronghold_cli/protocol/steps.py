@@ -22,7 +22,7 @@ from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.envelope import ROOT, Envelope
 from stronghold_cli.protocol.errors import RuleError
 from stronghold_cli.protocol.signers import verify_head_signer
-from stronghold_cli.protocol.state import Changes, OrgState
+from stronghold_cli.protocol.state import Changes, OrgState, changed_documents
 
 RESUME_JUMP = 1 << 20
 
@@ -53,12 +53,15 @@ def check_step(before: OrgState, after: OrgState, changes: Changes, author: byte
 
 
 def _check_documents(before: OrgState, after: OrgState, author: bytes) -> None:
-    for kind in ("agent", "group", "profile"):
-        _check_versions(before, after, kind)
-    _check_tokens(before, after, author)
+    changed = changed_documents(before, after)
+    # A document proves its maps: where none changed, no map of one did.
+    if any(changed.values()):
+        for kind in ("agent", "group", "profile"):
+            _check_versions(before, after, kind, changed[kind])
+        _check_tokens(before, after, author, changed["agent"])
+        _check_group_epochs(before, after)
+        _check_profile_epochs(before, after)
     _check_lockdowns(before, after)
-    _check_group_epochs(before, after)
-    _check_profile_epochs(before, after)
     for profile_id in after.profiles:
         _check_contents(before, after, profile_id, author)
 
@@ -151,24 +154,23 @@ def _require_author(envelope: Envelope, author: bytes) -> None:
         raise RuleError("a new signature is not that of the commit's author", evidence={"keyid": envelope.keyid})
 
 
-def _check_versions(before: OrgState, after: OrgState, kind: str) -> None:
-    known = before.documents(kind)
-    for id_, document in after.documents(kind).items():
-        previous = known.get(id_)
-        if previous is document or (previous is not None and previous.sha256 == document.sha256):
-            continue
-        expected = 1 if previous is None else getattr(previous, "version", 0) + 1
-        if getattr(document, "version", None) != expected:
+def _check_versions(before: OrgState, after: OrgState, kind: str, changed: set[bytes]) -> None:
+    known, documents = before.documents(kind), after.documents(kind)
+    for id_ in changed & documents.keys():
+        expected = 1 if id_ not in known else getattr(known[id_], "version", 0) + 1
+        if getattr(documents[id_], "version", None) != expected:
             raise RuleError("a version does not rise by one", evidence={"kind": kind, "id": id_.hex()})
 
 
-def _check_tokens(before: OrgState, after: OrgState, author: bytes) -> None:
-    """A token keeps its agent, keys and maker; a new one is made by ``author``, who signs the structure that adds it."""
-    owners = {token_id: agent.id for agent in before.agents.values() for token_id in agent.tokens}
-    for agent in after.agents.values():
-        previous_agent = before.agents.get(agent.id)
-        if previous_agent is agent:
-            continue
+def _check_tokens(before: OrgState, after: OrgState, author: bytes, changed: set[bytes]) -> None:
+    """A token keeps its agent, keys and maker; a new one is made by ``author``, who signs the structure that adds it.
+
+    One that another agent has, and keeps, would stand in the org twice, which no state may hold.
+    """
+    known = changed & before.agents.keys()
+    owners = {token_id: agent_id for agent_id in known for token_id in before.agents[agent_id].tokens}
+    for agent_id in changed & after.agents.keys():
+        agent, previous_agent = after.agents[agent_id], before.agents.get(agent_id)
         for token_id, token in agent.tokens.items():
             evidence = {"token": token_id.hex()}
             if owners.get(token_id, agent.id) != agent.id:
@@ -223,10 +225,9 @@ def _check_group_step(before: OrgState, after: OrgState, previous: Group, group:
     old_seals = {decode_member_leaf(value).sealed_sha256 for value in old.values()}
     if any(decode_member_leaf(value).sealed_sha256 in old_seals for value in new.values()):
         raise RuleError("a group's new epoch keeps an old seal", evidence=evidence)
-    for agent in after.agents.values():
-        if group.id in agent.groups and any(
-            token.not_after is not None and token.not_after <= after.head.document.created for token in agent.tokens.values()
-        ):
+    for member_id, leaf in after.group_members(group.id).items():
+        not_after = after.agents[leaf.owner].tokens[member_id].not_after if leaf.kind == "token" else None
+        if not_after is not None and not_after <= after.head.document.created:
             raise RuleError("a group's new epoch is sealed to an expired token", evidence=evidence)
 
 

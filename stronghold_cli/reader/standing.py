@@ -12,14 +12,16 @@ from typing import TypeVar
 from stronghold_cli.crypto.keys import TokenSecret
 from stronghold_cli.keystore.marks import HeadMark, Mark, OrgMark, check_head, check_org, check_structure
 from stronghold_cli.protocol.documents.agent import Agent, Token, is_locked_down
+from stronghold_cli.protocol.documents.base import SIZE_LIMITS
 from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.head import Head
 from stronghold_cli.protocol.documents.leaves import DocumentLeaf, document_key
 from stronghold_cli.protocol.documents.org import Org, version_number
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.documents.structure import Structure
+from stronghold_cli.protocol.encoding import decode_hex, decode_json, digest
 from stronghold_cli.protocol.envelope import ROOT, Envelope
-from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, Refused
+from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, MalformedError, Refused
 from stronghold_cli.protocol.freshness import check_head_time
 from stronghold_cli.protocol.keys import VerifyKey
 from stronghold_cli.protocol.messages_pull import Proven, PullAnswer, SelfAnswer
@@ -95,12 +97,26 @@ def verify_standing(
 
 def verify_document(kind: type[P], proven: Proven, structure: Structure) -> P:
     """Decode an agent, group or profile and check that its own leaf stands in the structure's map, in the same org."""
-    document = kind.decode(proven.payload)
+    try:
+        document = kind.decode(proven.payload)
+    except ClientTooOld:
+        _require_named(kind.KIND, proven, structure)
+        raise
     leaf = DocumentLeaf(name=document.name, sha256=document.sha256)
     verify_inclusion(structure.documents, document_key(kind.KIND, document.id), leaf.encode(), proven.proof)
     if document.org_id != structure.org_id:
         raise IntegrityError(f"The {kind.KIND} received belongs to another org.")
     return document
+
+
+def _require_named(kind: str, proven: Proven, structure: Structure) -> None:
+    """Raise ``IntegrityError`` for a payload that no leaf names: nobody signed what it demands of the client (rule R1)."""
+    value = decode_json(proven.payload, SIZE_LIMITS[kind])
+    id_, name = (value.get("id"), value.get("name")) if isinstance(value, dict) else (None, None)
+    if not isinstance(id_, str) or not isinstance(name, str):
+        raise MalformedError(f"The {kind} received has no id or name.")
+    leaf = DocumentLeaf(name=name, sha256=digest(proven.payload))
+    verify_inclusion(structure.documents, document_key(kind, decode_hex(id_, 16)), leaf.encode(), proven.proof)
 
 
 def _verify_org(links: tuple[Envelope, ...], token: AgentToken, mark: Mark | None) -> Org:

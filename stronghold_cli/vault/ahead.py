@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.errors import IntegrityError, Refused, Unavailable
-from stronghold_cli.protocol.messages import Commit, decode_ahead, encode_blobs
+from stronghold_cli.protocol.messages import Commit, decode_ahead, encode_ahead, encode_blobs
 from stronghold_cli.vault.operator import Operator
 
 # Told as (what is being done, done, of how many).
@@ -24,6 +24,7 @@ PART_BYTES = 4 << 20
 RESUME_SECONDS = 60.0
 _FIRST_WAIT = 0.25
 _LONGEST_WAIT = 5.0
+_FORGOTTEN_AT_ONCE = 50_000
 _QUOTES = 3  # around a blob, and the comma after it
 
 
@@ -32,16 +33,22 @@ def silent(_: str, __: int, ___: int) -> None:
 
 
 def send_ahead(
-    operator: Operator, commit: Commit, progress: Progress = silent, sleep: Callable[[float], None] = time.sleep
+    operator: Operator,
+    commit: Commit,
+    progress: Progress = silent,
+    sleep: Callable[[float], None] = time.sleep,
+    *,
+    is_repeated: bool = False,
 ) -> Commit:
     """Send the blobs of a large commit ahead; what is left of it to send: all of a small one.
 
-    Where the server has no more room for blobs that nothing names, the rest stays in the commit.
+    ``is_repeated``: an earlier attempt may have sent some of them. Where the server has no more room for blobs that nothing
+    names, those go that this commit does not name either; where that is not enough, the rest stays in the commit.
     """
     if sum(map(_travelling, commit.blobs)) <= PART_BYTES:
         return commit
     missing = {digest(blob): blob for blob in commit.blobs}
-    _Sending(operator, missing, progress, sleep).send()
+    _Sending(operator, missing, progress, sleep).send(is_repeated)
     return commit.replace(blobs=tuple(missing.values()))
 
 
@@ -56,21 +63,28 @@ class _Sending:
         self._progress = progress
         self._sleep = sleep
         self._total = sum(map(len, missing.values()))
+        self._wanted = frozenset(missing)
 
-    def send(self) -> None:
-        """Send part after part; after a cut, only what is not there."""
+    def send(self, is_repeated: bool) -> None:
+        """Send part after part; after a cut, or where it ``is_repeated``, only what is not there."""
         waited, wait = 0.0, _FIRST_WAIT
+        may_be_there, is_full = is_repeated, False
         while self._missing:
             left = len(self._missing)
             try:
-                if waited:
-                    self._forget(decode_ahead(self._operator.get("/blobs")))
+                if may_be_there:
+                    self._look(make_room=is_full)
                 self._send_parts()
-            except Refused as refusal:
-                if refusal.code != "AHEAD_FULL":
+            except (Refused, Unavailable) as error:
+                may_be_there = True
+                if error.code == "AHEAD_FULL" and is_full:
+                    return
+                if error.code == "AHEAD_FULL":
+                    is_full = True
+                    continue
+                # REPLAYED: something on the way sent the request twice, and the answer to the first one is lost.
+                if isinstance(error, Refused) and error.code != "REPLAYED":
                     raise
-                return
-            except Unavailable as error:
                 if len(self._missing) < left:
                     waited, wait = 0.0, _FIRST_WAIT
                 if waited >= RESUME_SECONDS:
@@ -80,6 +94,14 @@ class _Sending:
                     ) from error
                 self._sleep(wait)
                 waited, wait = waited + wait, min(2 * wait, _LONGEST_WAIT)
+
+    def _look(self, *, make_room: bool) -> None:
+        """Ask what is there; and let go what was sent ahead for other commits, which ended or will never come."""
+        there = decode_ahead(self._operator.get("/blobs"))
+        others = sorted(there - self._wanted) if make_room else []
+        for start in range(0, len(others), _FORGOTTEN_AT_ONCE):
+            self._operator.post("/blobs-forget", encode_ahead(others[start : start + _FORGOTTEN_AT_ONCE]))
+        self._forget(there)
 
     def _send_parts(self) -> None:
         for part in list(_parts(self._missing)):

@@ -1,12 +1,14 @@
 """A commit in the making: changes laid over one verified state, then numbered, hashed and signed (protocol section 5).
 
-Acts call ``put_…``, ``set_member`` and ``write_entry``; ``finish`` computes versions, map roots, structure, contents and
-head, and runs the server's own checks before anything is sent. A draft is made for one attempt and never used again.
+Acts call ``put_…``, ``set_member`` and ``write_entry``; ``finish`` computes versions, map roots, org document, structure,
+contents and head, signs anew what the commit takes the signer from, and runs the server's own checks before anything is
+sent. A draft is made for one attempt and never used again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from stronghold_cli.crypto.keys import Keyset
 from stronghold_cli.protocol.documents.agent import Agent
@@ -20,6 +22,7 @@ from stronghold_cli.protocol.documents.leaves import (
     MemberLeaf,
     OldKeyLeaf,
     decode_entry_leaf,
+    decode_member_leaf,
     document_key,
     leaf_link,
 )
@@ -29,19 +32,24 @@ from stronghold_cli.protocol.documents.structure import Structure
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.envelope import Envelope, sign_envelope
 from stronghold_cli.protocol.errors import Refused
+from stronghold_cli.protocol.laid_documents import copy_documents
 from stronghold_cli.protocol.messages import Commit
 from stronghold_cli.protocol.rules import check_state
 from stronghold_cli.protocol.signed_map import map_root
+from stronghold_cli.protocol.signers import may_sign_contents, may_sign_structure
 from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, INNER_MAPS, Changes, MapId, OrgState, advance
 from stronghold_cli.protocol.steps import check_step
 from stronghold_cli.vault.ahead import Progress, silent
 from stronghold_cli.vault.keyring import Keyring
+from stronghold_cli.vault.work import Work
+
+D = TypeVar("D", Agent, Group, Profile)
 
 
 class Draft:
     """Changes over ``state`` by one operator. ``seq`` is the number of the head that it will make.
 
-    ``progress`` is told how far a long act is.
+    ``progress`` is told how far a long act is; ``work`` is what earlier attempts at the same act made.
     """
 
     def __init__(
@@ -52,6 +60,7 @@ class Draft:
         now: int,
         random: Callable[[int], bytes],
         progress: Progress = silent,
+        work: Work | None = None,
     ) -> None:
         self.state = state
         self.keyset = keyset
@@ -59,8 +68,11 @@ class Draft:
         self.now = now
         self.random = random
         self.progress = progress
+        self.work = Work() if work is None else work
         self.seq = state.seq + 1
         self.lockdowns = state.structure.document.lockdowns
+        self._org: Org | None = None
+        self._renews_head = False
         self._documents: dict[tuple[str, bytes], Agent | Group | Profile | None] = {}
         self._maps: dict[MapId, dict[bytes, bytes | None]] = {}
         self._written: set[bytes] = set()
@@ -74,30 +86,39 @@ class Draft:
 
     @property
     def org(self) -> Org:
-        """The org document under which this draft is signed."""
-        return self.state.org.document
+        """The org document as this draft leaves it, under which it is signed."""
+        return self._org or self.state.org.document
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was changed."""
         known = self.state.structure.document.lockdowns
-        return not (self._documents or self._maps or self._written) and self.lockdowns == known
+        changes = (self._org, self._renews_head, self._documents, self._maps, self._written)
+        return not any(changes) and self.lockdowns == known
 
     def new_id(self) -> bytes:
         """A fresh 16-byte id."""
         return self.random(16)
 
-    def agents(self) -> dict[bytes, Agent]:
+    def agents(self) -> Mapping[bytes, Agent]:
         """All agents as this draft leaves them."""
-        return {id_: item for id_, item in self._current("agent").items() if isinstance(item, Agent)}
+        return self._current(Agent, self.state.agents)
 
-    def groups(self) -> dict[bytes, Group]:
+    def groups(self) -> Mapping[bytes, Group]:
         """All groups as this draft leaves them."""
-        return {id_: item for id_, item in self._current("group").items() if isinstance(item, Group)}
+        return self._current(Group, self.state.groups)
 
-    def profiles(self) -> dict[bytes, Profile]:
+    def profiles(self) -> Mapping[bytes, Profile]:
         """All profiles as this draft leaves them."""
-        return {id_: item for id_, item in self._current("profile").items() if isinstance(item, Profile)}
+        return self._current(Profile, self.state.profiles)
+
+    def put_org(self, org: Org) -> None:
+        """Replace the org document; its number, link and date are set by ``finish``."""
+        self._org = None if org == self.state.org.document else org
+
+    def renew_head(self) -> None:
+        """Make a new head even where nothing changes: a fresh date."""
+        self._renews_head = True
 
     def put(self, document: Agent | Group | Profile) -> None:
         """Add or replace a document; its version and map roots are set by ``finish``."""
@@ -160,6 +181,13 @@ class Draft:
         """The raw member leaves of a group as this draft leaves them."""
         return self._leaves_after(("members", group_id))
 
+    def agents_with_tokens(self, group_id: bytes) -> list[Agent]:
+        """The agents with tokens that list a group: those whose tokens are members of it, found without the others."""
+        agents = self.agents()
+        owners = {leaf.owner for leaf in map(decode_member_leaf, self.members(group_id).values()) if leaf.kind == "token"}
+        found = (agents.get(owner) for owner in sorted(owners))
+        return [agent for agent in found if agent is not None and group_id in agent.groups]
+
     def touch_contents(self, profile_id: bytes) -> None:
         """Make a new contents document of a profile even where no entry changes: at a new epoch."""
         self._written.add(profile_id)
@@ -188,7 +216,7 @@ class Draft:
         role = self.state.org.document.role_of(author)
         if role == "admin":
             return
-        if role != "editor" or self._documents or self.lockdowns != self.state.structure.document.lockdowns:
+        if role != "editor" or self._org or self._documents or self.lockdowns != self.state.structure.document.lockdowns:
             may = "secrets of its profiles" if role == "editor" else "nothing"
             raise Refused(
                 "FORBIDDEN", f"Your role ({role or 'none'}) may change {may}; this is for admins.", hint="Ask an admin."
@@ -204,12 +232,13 @@ class Draft:
 
     def finish(self) -> tuple[Commit, OrgState]:
         """Sign everything, check it as the server will, and return the commit with the state that it makes."""
+        org = self._finish_org()
         payloads = [document.payload for document in self._finish_documents()]
         structure = self._finish_structure()
-        contents = [self._sign("contents", document) for document in self._finish_contents()]
+        contents = [self._sign("contents", document) for document in (*self._finish_contents(), *self._losing_signer())]
         head = self._finish_head(structure)
         changes = Changes(
-            org=(),
+            org=() if org is None else (org,),
             heads=(head,),
             structure=structure,
             contents=tuple(contents),
@@ -221,14 +250,12 @@ class Draft:
         check_step(self.state, after, changes, self.keyset.operator_id)
         return Commit(changes=changes, blobs=tuple(self._blobs.values()), shares=self._shares), after
 
-    def _current(self, kind: str) -> dict[bytes, Agent | Group | Profile]:
-        documents = {
-            id_: item for id_, item in self.state.documents(kind).items() if isinstance(item, (Agent, Group, Profile))
-        }
+    def _current(self, kind: type[D], known: Mapping[bytes, D]) -> Mapping[bytes, D]:
+        documents = copy_documents(known)
         for (changed, id_), document in self._documents.items():
-            if changed == kind and document is not None:
+            if isinstance(document, kind):
                 documents[id_] = document
-            elif changed == kind:
+            elif changed == kind.KIND:
                 documents.pop(id_, None)
         return documents
 
@@ -240,6 +267,13 @@ class Draft:
             else:
                 leaves[key] = value
         return leaves
+
+    def _finish_org(self) -> Envelope | None:
+        if self._org is None:
+            return None
+        known = self.state.org.document
+        self._org = self._org.replace(seq=known.seq + 1, prev=known.sha256, created=self.now)
+        return self._sign("org", self._org)
 
     def _finish_documents(self) -> Iterable[Document]:
         finished: list[Document] = []
@@ -263,7 +297,9 @@ class Draft:
     def _finish_structure(self) -> Envelope | None:
         known = self.state.structure.document
         if DOCUMENTS not in self._maps and self.lockdowns == known.lockdowns:
-            return None
+            # Section 5, "Currency": what would lose its signer by this commit is signed anew, the same payload.
+            counts = may_sign_structure(self.state.structure.envelope.operator_id, self.org)
+            return None if counts else self._sign("structure", known)
         structure = Structure(
             org_id=self.org_id,
             seq=self.seq,
@@ -294,13 +330,26 @@ class Draft:
             finished.append(contents)
         return finished
 
+    def _losing_signer(self) -> list[Contents]:
+        """Contents that stay as they are and lose their signer by this commit: they are signed anew."""
+        if self._org is None and not self._documents:
+            return []
+        profiles = self.profiles()
+        return [
+            item.document
+            for profile_id, item in self.state.contents.items()
+            if profile_id in profiles
+            and profile_id not in self._written
+            and not may_sign_contents(item.envelope.operator_id, self.org, profiles[profile_id])
+        ]
+
     def _finish_head(self, structure: Envelope | None) -> Envelope:
         known = self.state.head.document
         head = Head(
             org_id=self.org_id,
             seq=self.seq,
             prev=known.sha256,
-            org_sha256=self.state.org.document.sha256,
+            org_sha256=self.org.sha256,
             structure_sha256=known.structure_sha256 if structure is None else structure.sha256,
             contents=map_root(self._leaves_after(CONTENTS)) if CONTENTS in self._maps else known.contents,
             created=self.now,

@@ -65,6 +65,11 @@ class Keyring:
             self._groups[group_id] = self._open_group(group_id)
         return self._groups[group_id]
 
+    @property
+    def operator(self) -> Operator:
+        """Whose keys these are."""
+        return self._operator
+
     def profile(self, profile_id: bytes) -> ProfileKey:
         """The current key of a profile, by any group that the operator is in; else ``Refused`` or ``UsageError``."""
         if profile_id not in self._profiles:

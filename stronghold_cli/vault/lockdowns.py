@@ -7,7 +7,7 @@ stays paused when a line is lifted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from stronghold_cli.protocol.documents.agent import Agent, is_locked_down
 from stronghold_cli.protocol.documents.base import SIZE_LIMITS
@@ -88,7 +88,7 @@ def lock_down(draft: Draft, wanted: Wanted) -> Stopped:
             hint="Shorten the reason, name a group instead of many agents, or lift one: stronghold lockdown list",
         )
     draft.lockdowns = lockdowns
-    return Stopped(lockdown=lockdown, agents=stopped_by(agents.values(), lockdown))
+    return Stopped(lockdown=lockdown, agents=stopped_by(agents, lockdown))
 
 
 def lift(draft: Draft, texts: Sequence[str]) -> tuple[Lockdown, ...]:
@@ -119,17 +119,19 @@ def shown_lockdown(lockdown: Lockdown) -> str:
     return f"{LOCKDOWN_PREFIX}{lockdown.id.hex()}"
 
 
-def stopped_by(agents: Iterable[Agent], lockdown: Lockdown) -> tuple[bytes, ...]:
+def stopped_by(agents: Mapping[bytes, Agent], lockdown: Lockdown) -> tuple[bytes, ...]:
     """The ids of those agents that a lockdown stops."""
-    return tuple(agent.id for agent in agents if is_locked_down(agent, lockdown))
+    if lockdown.all:
+        return tuple(agents)
+    return tuple(id_ for id_, agent in agents.items() if is_locked_down(agent, lockdown))
 
 
-def woken_by(state: OrgState, lifted: Iterable[Lockdown]) -> list[Agent]:
-    """Of the agents that the lifted lockdowns stopped, those that may work now: neither paused nor locked down otherwise."""
+def woken_by(state: OrgState, lifted: Iterable[Lockdown]) -> list[bytes]:
+    """The ids of those that the lifted lockdowns stopped and that may work now: neither paused nor locked down otherwise."""
     lifted, left = tuple(lifted), state.structure.document.lockdowns
     return [
-        agent
-        for agent in state.agents.values()
+        id_
+        for id_, agent in state.agents.items()
         if agent.state == "active"
         and any(is_locked_down(agent, item) for item in lifted)
         and not any(is_locked_down(agent, item) for item in left)

@@ -8,7 +8,7 @@ from stronghold_cli.protocol.documents.head import Head
 from stronghold_cli.protocol.documents.login import Login
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.errors import IntegrityError
-from stronghold_cli.protocol.freshness import check_head_time
+from stronghold_cli.protocol.freshness import check_head_time, check_not_ahead
 from stronghold_cli.protocol.keys import VerifyKey
 from stronghold_cli.protocol.messages import MAX_BODY, decode_login_answer
 from stronghold_cli.protocol.org_chain import verify_chain
@@ -55,5 +55,10 @@ def log_in(server: SignedServer, keys: LoginKeys, *, pin: bytes, floor: int, mar
     if head.org_id != org_id or head.org_sha256 != org.sha256 or head.seq < floor:
         raise IntegrityError("The head received is older than the kit, or names another org document.")
     check_head(mark, head.seq, head.sha256)
-    check_head_time(head, org, now)
+    if mark is None:
+        check_head_time(head, org, now)
+    else:
+        # The keys alone are opened here; what is done with them verifies the state and its age. Where that is past, a device
+        # with a mark is what signs the head anew.
+        check_not_ahead(head, now)
     return LoggedIn(keyset=keyset, operator_name=own.name, org_name=org.name, head=head)

@@ -10,6 +10,7 @@ from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.org import Operator
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.errors import Conflict, NotFound, UsageError
+from stronghold_cli.protocol.laid_documents import names_of
 from stronghold_cli.protocol.names import ID_PREFIXES, SECRET_PREFIX, caseless
 from stronghold_cli.protocol.state import OrgState
 
@@ -75,10 +76,10 @@ def still_there(state: OrgState, profile: Profile) -> Profile:
 
 
 def require_free(
-    kind: str, documents: Mapping[bytes, Agent | Group | Profile], name: str, *, but: bytes | None = None
+    kind: str, documents: Mapping[bytes, Agent | Group | Profile | Operator], name: str, *, but: bytes | None = None
 ) -> None:
     """Raise ``Conflict`` where a document of the kind (other than that with the id ``but``) has that name already."""
-    if any(id_ != but and caseless(document.name) == caseless(name) for id_, document in documents.items()):
+    if any(id_ != but and caseless(other) == caseless(name) for id_, other in names_of(documents)):
         raise Conflict(f"There is already a {kind} named {name!r}.", hint="Choose another name.")
 
 
@@ -104,13 +105,11 @@ def _find(kind: str, documents: Mapping[bytes, N], text: str) -> bytes:
             if id_.hex() == text[len(prefix) :]:
                 return id_
     wanted = caseless(text)
-    for id_, document in documents.items():
-        if caseless(document.name) == wanted:
+    names = dict(names_of(documents))
+    for id_, name in names.items():
+        if caseless(name) == wanted:
             return id_
-    raise NotFound(
-        f"There is no {kind} named {text[:100]!r}.",
-        hint=_nearest(kind, [document.name for document in documents.values()], text),
-    )
+    raise NotFound(f"There is no {kind} named {text[:100]!r}.", hint=_nearest(kind, list(names.values()), text))
 
 
 def nearest(names: Iterable[str], text: str) -> str | None:

@@ -10,12 +10,11 @@ from stronghold_cli.crypto.secrets import Secret, encoded_length
 from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
 from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.profile import Profile
-from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, Refused, UsageError
+from stronghold_cli.protocol.errors import Conflict, NotFound, Refused, UsageError
 from stronghold_cli.protocol.names import (
     MAX_CIPHERTEXT,
     MAX_SECRETS,
     caseless,
-    is_secret_name,
     require_description,
     require_name,
     require_secret_name,
@@ -28,33 +27,11 @@ from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import create_group, grant
 from stronghold_cli.vault.keyring import Overtaken, is_overtaken, require_granted
 from stronghold_cli.vault.lookup import require_free, still_there
+from stronghold_cli.vault.opening import Opened, StoredSecret, open_secrets, unreadable_error
 
 _KEY = 32
 _ATTEMPTS = 8
 _PROGRESS_STEP = 100
-
-
-class StoredSecret(Record):
-    """A secret as it stands: its id and version beside what was opened."""
-
-    id: bytes
-    version: int
-    secret: Secret
-
-
-class Opened(Record):
-    """The live secrets of a profile: by name those that can be read, and the ids of those that cannot.
-
-    Whoever wrote these put no secret there, or none with a legal name, or one of a name that another secret has; of such a
-    name none is in ``secrets``, and ``doubles`` has the ids of all.
-    """
-
-    secrets: Mapping[str, StoredSecret]
-    unreadable: tuple[bytes, ...]
-    doubles: Mapping[str, tuple[StoredSecret, ...]]
-
-    def __repr__(self) -> str:
-        return f"Opened({len(self.secrets)} secrets, {len(self.unreadable)} unreadable, {len(self.doubles)} doubles)"
 
 
 class Difference(Record):
@@ -140,7 +117,7 @@ def read_secrets(vault: Vault, profile: Profile) -> dict[str, StoredSecret]:
     """
     opened = read_opened(vault, profile)
     if opened.unreadable or opened.doubles:
-        raise IntegrityError("A secret has a name that is not legal, or two have the same, or one does not open.")
+        raise unreadable_error(vault, profile, opened)
     return dict(sorted(opened.secrets.items()))
 
 
@@ -160,35 +137,6 @@ def _read_as_of(vault: Vault, profile_id: bytes) -> Opened:
     if not any(entry.is_live for entry in vault.state.entries(profile_id).values()):
         return Opened(secrets={}, unreadable=(), doubles={})
     return open_secrets(vault.keys.profile(profile_id), vault.keys.ciphertexts(profile_id))
-
-
-def open_secrets(key: ProfileKey, ciphertexts: Mapping[bytes, tuple[int, bytes]]) -> Opened:
-    """Open what the verified contents name: version and ciphertext by id."""
-    found: dict[str, list[StoredSecret]] = {}
-    unreadable = []
-    for secret_id, (version, ciphertext) in ciphertexts.items():
-        secret = open_if_legal(key, secret_id, version, ciphertext)
-        if secret is None:
-            unreadable.append(secret_id)
-        else:
-            found.setdefault(secret.name, []).append(StoredSecret(id=secret_id, version=version, secret=secret))
-    return Opened(
-        secrets={name: stored[0] for name, stored in found.items() if len(stored) == 1},
-        unreadable=tuple(unreadable),
-        doubles={name: tuple(stored) for name, stored in found.items() if len(stored) > 1},
-    )
-
-
-def open_if_legal(key: ProfileKey, secret_id: bytes, version: int, ciphertext: bytes) -> Secret | None:
-    """The secret in a ciphertext that the signed contents name; ``None`` where its writer put none there with a legal name.
-
-    Only for a ciphertext whose hash was compared: any other one that does not open is somebody's forgery.
-    """
-    try:
-        secret = key.open_secret(secret_id, version, ciphertext)
-    except IntegrityError:
-        return None
-    return secret if is_secret_name(secret.name) else None
 
 
 def compare(known: Mapping[str, StoredSecret], values: Mapping[str, bytes], *, prune: bool = False) -> Difference:
@@ -237,6 +185,14 @@ def write_secrets(
     for name in difference.removed:
         draft.write_entry(profile.id, known[name].id, None, epoch=profile.epoch)
     return difference
+
+
+def delete_by_id(draft: Draft, profile: Profile, secret_ids: Iterable[bytes]) -> None:
+    """Delete live secrets without reading the profile: also such as nobody can read. Others are left as they are."""
+    entries = draft.state.entries(profile.id)
+    for secret_id in secret_ids:
+        if secret_id in entries and entries[secret_id].is_live:
+            draft.write_entry(profile.id, secret_id, None, epoch=profile.epoch)
 
 
 def delete_secrets(draft: Draft, profile: Profile, known: Mapping[str, StoredSecret], names: Iterable[str]) -> None:

@@ -12,16 +12,18 @@ commit is whole or not at all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from stronghold_cli.crypto.keys import GroupKey, ProfileKey
 from stronghold_cli.protocol.documents.agent import Agent, Token
 from stronghold_cli.protocol.documents.group import Group
-from stronghold_cli.protocol.documents.leaves import OldKeyLeaf
+from stronghold_cli.protocol.documents.leaves import MemberLeaf
 from stronghold_cli.protocol.documents.profile import Grant, Profile
-from stronghold_cli.protocol.errors import IntegrityError
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.rules import expected_members
 from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.older_keys import carry_older_keys
+from stronghold_cli.vault.opening import first_written, open_secrets
 from stronghold_cli.vault.sealing import seal_to_member
 
 _KEY = 32
@@ -40,8 +42,9 @@ class Rekeyed(Record):
     """What got new keys: the ids of groups, and of profiles with the live secrets of each, by name.
 
     ``expired`` are the tokens that were past their end and so left their agents, with the agents' ids. ``unreadable`` are
-    live secrets that nobody can open, with their profiles' ids: they were deleted. ``names`` are those of all these profiles
-    and agents as the act met them: the states before and after a commit may be of another time.
+    live secrets that nobody can open, or that have no legal name, or another's, with their profiles' ids: they were deleted.
+    ``names`` are those of all these profiles and agents as the act met them: the states before and after a commit may be of
+    another time.
     """
 
     groups: tuple[bytes, ...]
@@ -93,9 +96,9 @@ def drop_expired_tokens(draft: Draft, agent: Agent) -> dict[bytes, Token]:
 def _drop_expired_tokens(draft: Draft, group_ids: set[bytes]) -> dict[bytes, bytes]:
     """Of all agents of these groups; returns the tokens' ids with the agents'."""
     expired = {}
-    for agent in draft.agents().values():
-        if not group_ids.isdisjoint(agent.groups):
-            expired.update(dict.fromkeys(drop_expired_tokens(draft, agent), agent.id))
+    agents = {agent.id: agent for group_id in sorted(group_ids) for agent in draft.agents_with_tokens(group_id)}
+    for agent in agents.values():
+        expired.update(dict.fromkeys(drop_expired_tokens(draft, agent), agent.id))
     return expired
 
 
@@ -105,16 +108,14 @@ def _is_past(agent: Agent, not_after: int | None, now: int) -> bool:
 
 def _renew_groups(draft: Draft, group_ids: tuple[bytes, ...]) -> None:
     """New keys, sealed to everybody who is a member in the draft, and to nobody else."""
-    agents: dict[bytes, list[Agent]] = {group_id: [] for group_id in group_ids}
-    for agent in draft.agents().values():
-        for group_id in agents.keys() & set(agent.groups):
-            agents[group_id].append(agent)
     known = draft.groups()
-    members = {group_id: expected_members(draft.org, known[group_id], agents[group_id]) for group_id in group_ids}
+    members = {
+        group_id: expected_members(draft.org, known[group_id], draft.agents_with_tokens(group_id)) for group_id in group_ids
+    }
     done, total = 0, sum(map(len, members.values()))
     for group_id, leaves in members.items():
         group: Group = known[group_id]
-        key = GroupKey(draft.random(_KEY), draft.org_id, group_id, group.epoch + 1)
+        key = _new_group_key(draft, group, leaves)
         draft.put(group.replace(epoch=key.epoch, kcv=key.kcv))
         for member_id in draft.members(group_id).keys() - leaves.keys():
             draft.set_member(group_id, member_id, None)
@@ -127,45 +128,59 @@ def _renew_groups(draft: Draft, group_ids: tuple[bytes, ...]) -> None:
         draft.keys.learn_group(key)
 
 
+def _new_group_key(draft: Draft, group: Group, leaves: Mapping[bytes, MemberLeaf]) -> GroupKey:
+    """The key of the next epoch: that of an earlier attempt only where it was sealed to exactly the same members.
+
+    Else somebody who left the group meanwhile would hold it, since the server has the seals of that attempt.
+    """
+    known = draft.state.groups.get(group.id)
+    members = tuple(sorted((id_, leaf.encode()) for id_, leaf in leaves.items()))
+    return draft.work.once(
+        lambda: GroupKey(draft.random(_KEY), draft.org_id, group.id, group.epoch + 1),
+        *("group", group.id, group.epoch, None if known is None else known.sha256, members),
+    )
+
+
+def _new_profile_key(draft: Draft, profile: Profile, keys: Mapping[bytes, GroupKey]) -> ProfileKey:
+    """The key of the next epoch: that of an earlier attempt only where it was boxed under the very same groups' keys."""
+    known = draft.state.profiles.get(profile.id)
+    return draft.work.once(
+        lambda: ProfileKey(draft.random(_KEY), draft.org_id, profile.id, profile.epoch + 1),
+        *("profile", profile.id, profile.epoch, None if known is None else known.sha256),
+        tuple(sorted((group_id, key.kcv) for group_id, key in keys.items())),
+    )
+
+
 def _renew_profile(draft: Draft, profile: Profile, old: ProfileKey) -> tuple[tuple[RenewedSecret, ...], list[bytes]]:
     """A new key for every group that reads the profile, older keys boxed under it, its live secrets encrypted anew.
 
-    Returns those, and the ids of the ones that do not open. Each ciphertext is the one that the signed contents name, so
-    whoever wrote it put no secret there: nobody can read it, and it may not stand in the way of a removal.
+    Returns those, and the ids of the ones that no agent takes (section 5, steps 10 and 11). Each ciphertext is the one that
+    the signed contents name, so whoever wrote it put no secret there: it may not stand in the way of a removal, or after it.
+    Of several secrets of one name the one stays that was written first, as the commits tell it.
     """
-    key = ProfileKey(draft.random(_KEY), draft.org_id, profile.id, profile.epoch + 1)
-    groups = draft.groups()
-    grants = {
-        group_id: Grant(
-            epoch=groups[group_id].epoch, wrap_sha256=draft.add_blob(draft.keys.group(group_id).wrap(key, draft.random))
+    keys = {group_id: draft.keys.group(group_id) for group_id in profile.grants}
+    key = _new_profile_key(draft, profile, keys)
+    grants = {}
+    for group_id, group_key in keys.items():
+        wrap = draft.work.once(partial(group_key.wrap, key, draft.random), "wrap", group_key.kcv, key.kcv)
+        grants[group_id] = Grant(epoch=group_key.epoch, wrap_sha256=draft.add_blob(wrap))
+    carry_older_keys(draft, profile.id, old, key)
+    opened = open_secrets(old, draft.keys.ciphertexts(profile.id))
+    firsts = first_written(draft, profile, opened.doubles)
+    stay = {**opened.secrets, **firsts}
+    later = (each.id for name, doubles in opened.doubles.items() for each in doubles if each.id != firsts[name].id)
+    garbage = [*opened.unreadable, *later]
+    for secret_id in garbage:
+        draft.write_entry(profile.id, secret_id, None, epoch=key.epoch)
+    renewed, entries = [], draft.state.entries(profile.id)
+    for name, stored in stay.items():
+        sealed = draft.work.once(
+            partial(key.seal_secret, stored.id, stored.version, stored.secret, draft.random),
+            *("secret", key.kcv, entries[stored.id].ciphertext_sha256, stored.id, stored.version),
         )
-        for group_id in profile.grants
-    }
-    _keep_older_keys(draft, profile.id, old, key)
-    renewed, garbage = [], []
-    for secret_id, (version, ciphertext) in draft.keys.ciphertexts(profile.id).items():
-        try:
-            secret = old.open_secret(secret_id, version, ciphertext)
-        except IntegrityError:
-            draft.write_entry(profile.id, secret_id, None, epoch=key.epoch)
-            garbage.append(secret_id)
-            continue
-        sealed = key.seal_secret(secret_id, version, secret, draft.random)
-        draft.rekey_entry(profile.id, secret_id, sealed, epoch=key.epoch)
-        renewed.append(RenewedSecret(id=secret_id, name=secret.name, version=version))
+        draft.rekey_entry(profile.id, stored.id, sealed, epoch=key.epoch)
+        renewed.append(RenewedSecret(id=stored.id, name=name, version=stored.version))
     draft.touch_contents(profile.id)
     draft.put(profile.replace(epoch=key.epoch, kcv=key.kcv, grants=grants))
     draft.keys.learn_profile(key)
     return tuple(sorted(renewed, key=lambda item: item.name)), garbage
-
-
-def _keep_older_keys(draft: Draft, profile_id: bytes, old: ProfileKey, key: ProfileKey) -> None:
-    """Box the keys of older epochs under the new one; where the server let a box go, no version that is kept needs it."""
-    if not draft.state.leaves("entries", profile_id):
-        return
-    older = draft.keys.older_profile_keys(profile_id)
-    for epoch in draft.state.old_keys(profile_id).keys() - older.keys():
-        draft.set_old_key(profile_id, epoch, None)
-    for former in (*older.values(), old):
-        box = draft.add_blob(key.wrap_old(former, draft.random))
-        draft.set_old_key(profile_id, former.epoch, OldKeyLeaf(kcv=former.kcv, box_sha256=box))

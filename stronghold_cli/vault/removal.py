@@ -12,6 +12,7 @@ from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.errors import Conflict, NotFound, UsageError
 from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.lookup import shown_id
 from stronghold_cli.vault.rekeying import Rekeyed, rekey
 
 
@@ -79,14 +80,16 @@ def delete_profile(draft: Draft, profile: Profile) -> None:
 
 
 def _leave(draft: Draft, agent: Agent, group: Group) -> None:
-    """Take a group out of an agent's; ``Conflict`` where only that group's lockdown stops it from reading others."""
+    """Take a group out of an agent's; ``Conflict`` where only that group's lockdown stops it.
+
+    Without any group it reads nothing, but the next one that it is put into would wake it: lifting is an act of its own.
+    """
     then = agent.replace(groups=tuple(id_ for id_ in agent.groups if id_ != group.id))
     lockdowns = draft.state.structure.document.lockdowns
     stopping = [lockdown for lockdown in lockdowns if is_locked_down(agent, lockdown)]
-    if then.groups and stopping and not any(is_locked_down(then, lockdown) for lockdown in lockdowns):
+    if stopping and not any(is_locked_down(then, lockdown) for lockdown in lockdowns):
         raise Conflict(
-            f"The agent {agent.name!r} is stopped by a lockdown of the group {group.name!r}, "
-            "and would wake for its other groups.",
+            f"The agent {agent.name!r} is stopped by a lockdown of the group {group.name!r}, and would wake outside of it.",
             hint=f"Lock the agent down first (stronghold lockdown --agent {agent.name!r}), or lift the lockdown.",
         )
     draft.put(then)
@@ -97,7 +100,9 @@ def _without(profile: Profile, group: Group) -> Profile:
 
 
 def _require_removable(draft: Draft, group: Group, operator_id: bytes) -> None:
-    operator = draft.org.operators[operator_id]
+    operator = draft.org.operators.get(operator_id)
+    if operator is None:
+        raise NotFound(f"The operator {shown_id('operator', operator_id)} was removed from the org meanwhile.")
     if operator.role == "admin":
         raise UsageError(f"{operator.name!r} is an admin, and admins are members of every group.")
     if operator_id not in group.operators:

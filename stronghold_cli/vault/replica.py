@@ -1,8 +1,9 @@
 """The verified state of an org, kept on this machine and brought up to date by a sync (protocol section 5, "Org chain").
 
-The file holds the body of a full sync. It is believed by hash alone: when it is read, its head must be the one in the mark,
-and everything in it is checked against that head again. Where the file is missing but the mark is there, the whole state is
-fetched anew and the chain of heads since the mark is demanded all the same.
+The file holds the body of a full sync, and which version of this program kept it, after all checks. It is believed by hash:
+when it is read, its head must be the one in the mark, and everything in it hash to that head. What the version that reads
+it has checked before keeping it, it does not check again. Where the file is missing but the mark is there, the whole state
+is fetched anew and the chain of heads since the mark is demanded all the same.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from stronghold_cli.keystore.marks import (
     operator_mark,
 )
 from stronghold_cli.keystore.paths import data_dir
+from stronghold_cli.protocol.documents.base import Members
 from stronghold_cli.protocol.documents.org import version_number
+from stronghold_cli.protocol.encoding import decode_json, encode_json
 from stronghold_cli.protocol.envelope import Envelope
-from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, Refused, RuleError
-from stronghold_cli.protocol.freshness import check_head_time
-from stronghold_cli.protocol.messages import MAX_BODY, decode_steps, decode_sync, encode_sync
+from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, LocalFileError, Refused, RuleError
+from stronghold_cli.protocol.freshness import check_head_time, check_not_ahead
+from stronghold_cli.protocol.laid_documents import payloads_of
+from stronghold_cli.protocol.messages import MAX_BODY, changes_from_json, changes_to_json, decode_steps, decode_sync
 from stronghold_cli.protocol.rules import check_state
 from stronghold_cli.protocol.state import Changes, OrgState, advance, lay_over, verify_signers
 from stronghold_cli.protocol.steps import check_past_step
@@ -38,10 +42,11 @@ from stronghold_cli.version import VERSION
 
 
 class Replica:
-    """The local copy of one org's state, with its mark."""
+    """The local copy of one org's state, with its mark. ``to_refresh``: a head past the org's age is to be signed anew."""
 
-    def __init__(self, operator: Operator) -> None:
+    def __init__(self, operator: Operator, *, to_refresh: bool = False) -> None:
         self._operator = operator
+        self._to_refresh = to_refresh
         self._marks: MarkFile = operator_mark(operator.org_id)
         self._path = _path(operator.org_id)
         self._state: OrgState | None = None
@@ -51,15 +56,23 @@ class Replica:
     def sync(self) -> OrgState:
         """Fetch and verify what changed, keep it, and return the newest state; raises ``IntegrityError``."""
         mark = self._marks.load()
+        if self._to_refresh and mark is None:
+            raise LocalFileError(
+                "This machine remembers no state of the org, so it cannot tell whether the head that it gets is an old one.",
+                hint="Sign it anew on a device that was used for this org before.",
+            )
         known = self._state or _load(self._path, mark)
         self._kept = None if known is None else known.head.envelope
         if known is None:
             state, passed = self._fetch_all(mark)
         else:
-            state, passed = self._follow(known, is_verified=True)
+            state, passed = self._follow(known, is_checked=True)
         _check_client(state)
         _check_mark(state, mark)
-        check_head_time(state.head.document, state.org.document, self._operator.now)
+        if self._to_refresh:
+            check_not_ahead(state.head.document, self._operator.now)
+        else:
+            check_head_time(state.head.document, state.org.document, self._operator.now)
         self.keep(state)
         self._passed |= passed
         return state
@@ -81,7 +94,7 @@ class Replica:
             with locked(self._marks.path):
                 merged = self._marks.load()
                 if merged is not None and merged.head == mark.head:
-                    write_private(self._path, encode_sync(_everything(state)))
+                    write_private(self._path, _encode(state))
                     self._kept = state.head.envelope
         self._state = state
 
@@ -89,15 +102,16 @@ class Replica:
         """What this machine remembers of the org."""
         return self._marks.load()
 
-    def _follow(self, known: OrgState, *, is_verified: bool) -> tuple[OrgState, frozenset[bytes]]:
+    def _follow(self, known: OrgState, *, is_checked: bool) -> tuple[OrgState, frozenset[bytes]]:
         """The newest state, by every commit since the known one, and the hashes of their heads.
 
         Each commit must be one that the rules allow (``steps``): who holds a right, and the server, could else leave out
-        what a removal demands, and the state that it ends in would not tell. ``is_verified``: the signatures in the known
-        state were verified, and not its hashes alone.
+        what a removal demands, and the state that it ends in would not tell. ``is_checked``: the rules and the signatures of
+        the known state were checked when it was kept, and not its hashes alone.
         """
         state, passed = known, set()
-        check_state(known)
+        if not is_checked:
+            check_state(known)
         while True:
             path = f"/steps?since={state.seq}&org_seq={state.org.document.seq}"
             answer = decode_steps(self._operator.get(path))
@@ -109,7 +123,7 @@ class Replica:
             if not answer.steps:
                 evidence = {"known": state.seq, "offered": answer.seq}
                 raise IntegrityError("The commits received do not lead to the server's newest head.", evidence=evidence)
-        verify_signers(state, known=known if is_verified else None)
+        verify_signers(state, known=known if is_checked else None)
         return state, frozenset(passed)
 
     def _fetch_all(self, mark: Mark | None) -> tuple[OrgState, frozenset[bytes]]:
@@ -124,7 +138,7 @@ class Replica:
         check_state(state)
         known = self._operator.seen if mark is None else mark.head
         if known is not None and state.seq > known.seq:
-            return self._follow(self._go_back(state, known), is_verified=False)
+            return self._follow(self._go_back(state, known), is_checked=False)
         if known is not None:
             check_seen(known, state.seq, state.head.document.sha256)
         return state, frozenset((state.head.document.sha256,))
@@ -164,11 +178,33 @@ def _load(path: str, mark: Mark | None) -> OrgState | None:
     if content is None:
         return None
     try:
-        state = advance(None, decode_sync(content), anchor=mark.org.sha256)
+        state = _decode(content, mark.org.sha256)
     except (IntegrityError, ClientTooOld):
         # The copy is a convenience: what it holds can be fetched, and is held against the mark, again.
         return None
     return state if state.head.document.sha256 == mark.head.sha256 else None
+
+
+def _encode(state: OrgState) -> bytes:
+    documents = (state.agents, state.groups, state.profiles, state.invites)
+    everything = Changes(
+        org=(state.org.envelope,),
+        heads=(state.head.envelope,),
+        structure=state.structure.envelope,
+        contents=tuple(item.envelope for item in state.contents.values()),
+        payloads=tuple(payload for kind in documents for payload in payloads_of(kind)),
+        maps={map_id: dict(leaves) for map_id, leaves in state.maps.items()},
+    )
+    return encode_json({"checked_by": VERSION, "changes": changes_to_json(everything)})
+
+
+def _decode(content: bytes, anchor: bytes) -> OrgState:
+    members = Members(decode_json(content, MAX_BODY), "copy", ("checked_by", "changes"))
+    is_checked = members.text("checked_by", 100) == VERSION
+    state = advance(None, changes_from_json(members.raw("changes")), anchor=anchor, is_known=is_checked)
+    if not is_checked:
+        check_state(state)
+    return state
 
 
 def _from_anchor(changes: Changes, anchor: bytes) -> tuple[Envelope, ...]:
@@ -196,18 +232,6 @@ def _next(before: OrgState, changes: Changes) -> OrgState:
             evidence=error.evidence,
         ) from error
     return state
-
-
-def _everything(state: OrgState) -> Changes:
-    documents = [*state.agents.values(), *state.groups.values(), *state.profiles.values(), *state.invites.values()]
-    return Changes(
-        org=(state.org.envelope,),
-        heads=(state.head.envelope,),
-        structure=state.structure.envelope,
-        contents=tuple(item.envelope for item in state.contents.values()),
-        payloads=tuple(document.payload for document in documents),
-        maps={map_id: dict(leaves) for map_id, leaves in state.maps.items()},
-    )
 
 
 def _mark_of(state: OrgState) -> Mark:

@@ -26,5 +26,8 @@ def seal_to_member(
     draft: Draft, key: GroupKey, member_id: bytes, leaf: MemberLeaf, public_keys: Mapping[bytes, bytes]
 ) -> None:
     """Seal to the public key whose hash stands in ``leaf``, and set that leaf with the hash of the seal."""
-    sealed = key.seal_to(public_keys[leaf.seal_sha256], leaf.kind, member_id)
+    public = public_keys[leaf.seal_sha256]
+    sealed = draft.work.once(
+        lambda: key.seal_to(public, leaf.kind, member_id), "seal", key.kcv, leaf.kind, member_id, leaf.seal_sha256
+    )
     draft.set_member(key.group_id, member_id, leaf.replace(sealed_sha256=draft.add_blob(sealed)))

@@ -30,9 +30,9 @@ NOTHING = Changes(org=(), heads=(), structure=None, contents=(), payloads=(), ma
 
 
 @contextmanager
-def unlocked(org: Org) -> Iterator[Vault]:
-    """The admin at work on their machine, with the client's library in this process."""
-    with org.machine.here():
+def unlocked(org: Org, machine: Machine | None = None) -> Iterator[Vault]:
+    """The admin, or the person of another machine, at work there, with the client's library in this process."""
+    with (machine or org.machine).here():
         account = current_account()
         session = find_session(account.org_id, account.operator_id, now=int(time.time()))
         assert session is not None

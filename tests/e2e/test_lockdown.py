@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.more_support import in_parallel, with_token
+from tests.e2e.more_support import in_parallel, push, with_token
 from tests.e2e.support import Org, Result
 
 _LABEL = """
@@ -100,6 +100,40 @@ def test_who_comes_under_the_label_later_is_stopped_too(org: Org, agents: dict[s
     stop(org, "--label", "env=staging")
     mark(org, "web", "env=staging")
     assert works(org, agents) == set()
+
+
+def test_taking_a_label_away_wakes_nobody_by_accident(org: Org, agents: dict[str, str], terminal_or_skip: object) -> None:
+    """Crawler is stopped by its label alone: whether the label is changed or removed, that is asked for first."""
+    stop(org, "--label", "env=staging")
+    for change in (("env=production",), ("--remove", "env")):
+        asked = org.run("agent", "label", "crawler", *change).failed(2)
+        assert "--yes" in asked.err
+        words = "A lockdown (a token stood in a log) stops 'crawler' by its labels. Let it out of that?"
+        no = org.machine.type("agent", "label", "crawler", *change, answers=[("[y/N]", "n")])
+        assert (no.code, words in no.out, "Nothing was changed." in no.out) == (0, True, True)
+    org.run("agent", "label", "crawler", "more=1").ok()
+    assert works(org, agents) == {"web"}
+    assert org.run("--json", "agent", "show", "crawler").ok().json()["labels"] == {"env": "staging", "more": "1"}
+    org.run("agent", "label", "crawler", "--remove", "env", "--yes").ok()
+    assert works(org, agents) == {"web", "crawler"}
+
+
+def test_no_way_leads_out_of_the_lockdown_of_a_group(org: Org, agents: dict[str, str]) -> None:
+    """Out of its only group an agent reads nothing, and in the next one it would be awake."""
+    push(org, "staging", {"WHERE": "staging"})
+    org.run("group", "create", "other").ok()
+    org.run("group", "grant", "other", "staging").ok()
+    lockdown = stop(org, "--group", "staging")
+    for words in (("remove", "staging", "--agent", "crawler"), ("delete", "staging")):
+        refused = org.run("group", *words, "--yes").failed(6)
+        assert "is stopped by a lockdown of the group 'staging'" in refused.err
+    org.run("group", "add", "other", "--agent", "crawler").ok()
+    assert works(org, agents) == {"web"}
+    org.run("group", "remove", "staging", "--agent", "crawler", "--yes").failed(6)
+    stop(org, "--agent", "crawler")
+    org.run("group", "remove", "staging", "--agent", "crawler", "--yes").ok()
+    org.run("lockdown", "lift", lockdown).ok()
+    assert works(org, agents) == {"web"}
 
 
 def test_operators_go_on_working(org: Org, agents: dict[str, str]) -> None:

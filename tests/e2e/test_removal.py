@@ -5,12 +5,17 @@ from __future__ import annotations
 import shutil
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 
 import pytest
 
+from stronghold_cli.crypto.secrets import Secret
+from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.groups import add_operator
 from tests.e2e.more_support import ids_in, push, with_token
+from tests.e2e.people import add_people, unlocked
 from tests.e2e.support import Machine, Org, Result, ServerProcess, end, make_org
 
 PRODUCTION = {"API_KEY": "value-one", "DATABASE_URL": "value-two"}
@@ -313,3 +318,98 @@ def test_what_was_encrypted_for_the_removed_leaves_the_server(
     server.stop()
     files = b"".join(path.read_bytes() for path in server.data_dir.rglob("*") if path.is_file())
     assert not [blob for blob in before if blob in files]
+
+
+def test_what_an_editor_spoilt_is_named_and_deleted_by_its_id_or_with_the_next_re_key(
+    org: Org, new_machine: Callable[..., Machine]
+) -> None:
+    """An editor's own client can write what no agent takes: noise, an illegal name, and the name of another secret."""
+    token, editor = org.make_agent("ci", {"production": PRODUCTION}), new_machine("editor")
+    add_people(org, {"Eve": ("editor", editor)})
+    with unlocked(org) as vault:
+        (eve,) = (id_ for id_, each in vault.state.org.document.operators.items() if each.name == "Eve")
+        (group,), (profile,) = vault.state.groups.values(), vault.state.profiles.values()
+        vault.commit(lambda draft: (draft.put(profile.replace(editors=(eve,))), add_operator(draft, group, eve)))
+    spoilt = {"noise": b"n" * 16, "not legal": b"i" * 16, "API_KEY": bytes(16)}
+
+    def spoil(draft: Draft) -> None:
+        key = draft.keys.profile(profile.id)
+        for name, id_ in spoilt.items():
+            secret = Secret(name=name, value=b"v", note=b"", author=bytes(16), time=0)
+            blob = bytes(99) if name == "noise" else key.seal_secret(id_, 1, secret, draft.random)
+            draft.write_entry(profile.id, id_, blob, epoch=profile.epoch)
+
+    with unlocked(org, editor) as vault:
+        vault.commit(spoil)
+    shown = {name: f"se_{id_.hex()}" for name, id_ in spoilt.items()}
+    pull(org, token).failed(8)
+    for verb in (("secret", "list"), ("secret", "delete", "API_KEY", "--yes"), ("env", "pull")):
+        said = org.run(*verb, "-p", "production").failed(8).err
+        assert "stronghold secret delete se_… --profile production" in said
+        assert all(f"{each} (by Eve)" in said for each in shown.values())
+    gone = org.run("secret", "delete", shown["noise"], "-p", "production", "--yes").ok()
+    assert gone.err == f"Deleted {shown['noise']} from 'production'.\n"
+    org.run("secret", "delete", shown["noise"], "-p", "production", "--yes").failed(5)
+    org.run("secret", "list", "-p", "production").failed(8)
+    done = org.run("group", "remove", "production", "--operator", "Eve", "--yes", "--json").ok()
+    assert sorted(done.json()["unreadable"]) == sorted([shown["not legal"], shown["API_KEY"]])
+    for name in ("not legal", "API_KEY"):
+        assert f"in 'production' the secret {shown[name]} was deleted" in done.err
+    assert pull(org, token).ok().json() == PRODUCTION
+    assert org.run("env", "pull", "-p", "production", "-f", "json").ok().json() == PRODUCTION
+
+
+# An editor's own client: commits to one profile without a pause, and does not wait when it is told to.
+_NEVER_STOPS = """
+import sys
+from stronghold_cli import transport
+from stronghold_cli.commands.acting import open_vault
+from stronghold_cli.crypto.secrets import Secret
+from stronghold_cli.protocol.errors import StrongholdError
+transport.MAX_ATTEMPTS = 1
+vault = open_vault()
+(profile,) = (each for each in vault.state.profiles.values() if each.name == "shared")
+secret_id = bytes(16)
+
+def act(draft):
+    key, version = draft.keys.profile(profile.id), draft.next_version(profile.id, secret_id)
+    secret = Secret(name="NOISE", value=b"x", note=b"", author=draft.keyset.operator_id, time=draft.now)
+    blob = key.seal_secret(secret_id, version, secret, draft.random)
+    draft.write_entry(profile.id, secret_id, blob, epoch=draft.profiles()[profile.id].epoch)
+
+while True:
+    try:
+        vault.commit(act)
+        print("+", end="", flush=True)
+    except StrongholdError as error:
+        print(f"({error.code})", end="", flush=True)
+        vault.refresh()
+"""
+
+
+def test_an_editor_who_commits_without_a_pause_cannot_keep_a_removal_from_taking_effect(
+    org: Org, new_machine: Callable[..., Machine]
+) -> None:
+    values = {f"KEY_{number}": "x" * 200 for number in range(1500)}
+    token, editor = org.make_agent("ci", {"production": values, "shared": {"A": "1"}}), new_machine("editor")
+    add_people(org, {"Eve": ("editor", editor)})
+    with unlocked(org) as vault:
+        (eve,) = (id_ for id_, each in vault.state.org.document.operators.items() if each.name == "Eve")
+        (group,) = (each for each in vault.state.groups.values() if each.name == "shared")
+        (profile,) = (each for each in vault.state.profiles.values() if each.name == "shared")
+        vault.commit(lambda draft: (draft.put(profile.replace(editors=(eve,))), add_operator(draft, group, eve)))
+    start = org.run("--json", "org", "show").ok().json()["head"]["seq"]
+    noise = editor.start(program=(sys.executable, "-c", _NEVER_STOPS))
+    assert noise.stdout is not None
+    try:
+        assert noise.stdout.read(20) == b"+" * 20
+        done = org.run("agent", "compromised", "ci", "--yes", "--json").ok().json()
+        assert len(done["exposed"]["production"]) == 1500
+        noise.stdout.read1(1 << 20)  # what it wrote until now
+        held = time.monotonic()
+        while b"+" not in noise.stdout.read1(1 << 20):
+            assert time.monotonic() < held + 20, "the editor does not go on after the removal"
+    finally:
+        end(noise)
+    assert org.run("--json", "org", "show").ok().json()["head"]["seq"] > start + 21
+    pull(org, token).failed(3)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import pytest
 from dotenv import dotenv_values
@@ -26,10 +26,14 @@ from stronghold_cli.protocol.token import parse_agent_token
 from stronghold_cli.reader.client import Pulled, pull
 from stronghold_cli.reader.profile import Asked
 from stronghold_cli.vault.committing import Vault
+from stronghold_cli.vault.draft import Draft as ClientDraft
 from stronghold_cli.vault.operator import Operator
+from stronghold_cli.vault.people import Newcomer, add_operator
 from tests.e2e.support import Machine, Org, Result, ServerProcess, make_org
 from tests.evil.evil_server import PULL, EvilServer, InProcess
 from tests.server.support import Draft, Person, TestOrg
+
+T = TypeVar("T")
 
 OLD_FILE = b"OLD=kept\n"
 PRODUCTION = {"DATABASE_URL": b"postgres://prod.example/db-one", "API_KEY": b"key-of-production-one"}
@@ -145,6 +149,7 @@ class Scene:
 
     def __init__(self, server: EvilServer) -> None:
         self.server = server
+        self._desk: Machine | None = None
         self.org = TestOrg(server).create()
         draft = self.org.draft()
         self.editor = self.org.add_person(draft, "Eddie", "editor")
@@ -180,12 +185,43 @@ class Scene:
         """A commit in the making."""
         return self.org.draft(author)
 
-    def vault(self, machine: Machine, person: Person, server: EvilServer | None = None) -> Vault:
-        """An operator of the org at work, with the client's library, on a machine."""
+    def act(self, act: Callable[[ClientDraft], T]) -> T:
+        """Carry out an act of the client's library as one commit of the admin, and follow it, with the keys that it made."""
+        machine = self._desk = self._desk or Machine(self.server.folder.parent / "desk of the admin")
+        vault = self.vault(machine, self.org.admin)
+        with home_of(machine):
+            result = vault.commit(act)
+        self.org.state = vault.state
+        for group_id in vault.state.groups:
+            self.org.group_keys[group_id] = vault.keys.group(group_id)
+        for profile in vault.state.profiles.values():
+            if profile.grants:
+                self.org.profile_keys[profile.id] = vault.keys.profile(profile.id)
+        return result
+
+    def add_person(self, name: str, role: str) -> Person:
+        """A further operator, let in by the client's library."""
+        person = Person(self.org.org_id, name, role)
+        keyset = person.keyset
+        newcomer = Newcomer(
+            operator_id=person.operator_id,
+            name=name,
+            sign=keyset.sign.public,
+            request=keyset.request.public,
+            seal_public=keyset.seal.public,
+        )
+        self.org.people[person.operator_id] = person
+        self.act(lambda draft: add_operator(draft, newcomer, role))
+        return person
+
+    def vault(
+        self, machine: Machine, person: Person, server: EvilServer | None = None, *, pin: bytes | None = None
+    ) -> Vault:
+        """An operator of the org at work, with the client's library, on a machine; without a mark from ``pin`` on."""
         operator = Operator(
             server=InProcess(server or self.server),
             keyset=person.keyset,
-            anchor=self.org.state.org.document.sha256,
+            anchor=pin or self.org.pin,
             floor=1,
             clock=time.time,
             random=os.urandom,

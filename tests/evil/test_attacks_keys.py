@@ -281,12 +281,15 @@ def test_attack_38_a_mint_that_is_retried_reuses_nothing(
     assert pulled == {"API_KEY": "value-of-production"}
 
 
-def test_attack_38_a_mint_that_took_effect_is_not_done_twice(evil: EvilServer, new_machine: Callable[[], Machine]) -> None:
+@pytest.mark.parametrize(("status", "code"), [(409, "CONFLICT"), (401, "REPLAYED"), (503, "BUSY")])
+def test_attack_38_a_mint_that_took_effect_is_not_done_twice(
+    evil: EvilServer, new_machine: Callable[[], Machine], status: int, code: str
+) -> None:
     """The server carries the commit out and says that it did not: the client finds its own head, and shows that token."""
     org = init_on(evil, new_machine())
     org.make_agent("deploy", {"production": {"API_KEY": "value-of-production"}})
     already = len(_commits(evil))
-    with evil.refuses(COMMITS, 409, "CONFLICT", limit=1):
+    with evil.refuses(COMMITS, status, code, limit=1):
         token = org.run("-q", "token", "mint", "deploy").ok().out.strip()
     assert len(_commits(evil)) == already + 1
     assert len(org.run("--json", "token", "list").ok().json()) == 2

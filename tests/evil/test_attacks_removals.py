@@ -12,6 +12,7 @@ import pytest
 from stronghold_cli.commands.acting import open_vault
 from stronghold_cli.crypto.keys import GroupKey, ProfileKey
 from stronghold_cli.protocol.errors import IntegrityError, Refused
+from stronghold_cli.protocol.messages import encode_old_keys
 from stronghold_cli.transport import Server
 from stronghold_cli.vault import draft as client
 from stronghold_cli.vault.draft import Draft
@@ -189,3 +190,23 @@ def test_the_checks_of_the_server_stand_before_those_of_the_operators(scene: Sce
     draft.leaves("members", scene.group).pop(scene.token_id)
     reply = scene.org.send(draft.finish())
     assert (reply.status, reply.code) == (422, "COMMIT_REFUSED")
+
+
+def test_an_older_key_that_the_server_withholds_is_not_dropped_for_ever(
+    evil: EvilServer, new_machine: Callable[[], Machine]
+) -> None:
+    """Without it every kept version of its epoch would be unreadable, by an admin's own and signed doing."""
+    org = init_on(evil, new_machine())
+    for name in ("one", "two", "three"):
+        org.make_agent(name, {"production": {"API_KEY": VALUE}})
+    org.run("secret", "set", "API_KEY", "-p", "production", stdin="value-of-production-two").ok()
+    org.run("group", "remove", "production", "--agent", "one", "--yes").ok()
+    before = org.run("--json", "org", "show").ok().json()["head"]
+    with evil.lies("/old-keys", lambda *_: (200, encode_old_keys([]))):
+        result = org.run("group", "remove", "production", "--agent", "two", "--yes").failed(8)
+    assert "withholds an older key of the profile 'production'" in result.err
+    assert (result.out, "value-of" in result.err) == ("", False)
+    assert org.run("--json", "org", "show").ok().json()["head"] == before
+    org.run("group", "remove", "production", "--agent", "two", "--yes").ok()
+    shown = org.run("--json", "secret", "history", "API_KEY", "-p", "production", "--show-values").ok().json()
+    assert [version["value"] for version in shown] == ["value-of-production-two", VALUE]

@@ -29,6 +29,17 @@ def test_the_attacks_on_the_life_cycle_are_carried_out() -> None:
     assert make_table.tests().keys() >= {10, 22, 23, 31, 32, 40, 44}
 
 
+def test_the_attacks_on_rights_keys_requests_and_passphrases_are_carried_out() -> None:
+    numbers = {11, 12, *range(14, 22), 24, 26, 29, 30, *range(34, 37), 42, 43, *range(45, 51), 56}
+    assert make_table.tests().keys() >= numbers
+
+
+def test_what_cannot_be_carried_out_yet_says_so() -> None:
+    assert not make_table.SUBJECTS.keys() & make_table.tests().keys()
+    page = make_table.render(PROTOCOL)
+    assert page.count("| comes with ") == len(make_table.SUBJECTS)
+
+
 def test_remarks_stand_only_where_something_is_carried_out() -> None:
     assert make_table.REMARKS.keys() <= make_table.tests().keys()
 

@@ -8,7 +8,7 @@ import pytest
 
 from stronghold_cli.protocol.documents.leaves import EntryLeaf, decode_entry_leaf
 from stronghold_cli.protocol.encoding import digest
-from stronghold_cli.protocol.messages import Commit, decode_ahead, encode_blobs
+from stronghold_cli.protocol.messages import Commit, decode_ahead, encode_ahead, encode_blobs
 from stronghold_cli.protocol.names import MAX_CIPHERTEXT, MAX_SECRETS
 from stronghold_server.ahead import LEAST_BYTES
 from stronghold_server.commits import MAX_BLOB
@@ -21,6 +21,10 @@ from tests.server.test_housekeeping import housekeeping
 
 def send_ahead(org: TestOrg, blobs: list[bytes], person: Person | None = None) -> Reply:
     return org.post(person or org.admin, "/blobs", encode_blobs(blobs))
+
+
+def forget(org: TestOrg, hashes: list[bytes], person: Person | None = None) -> Reply:
+    return org.post(person or org.admin, "/blobs-forget", encode_ahead(hashes))
 
 
 def ahead(org: TestOrg, person: Person | None = None) -> frozenset[bytes]:
@@ -116,6 +120,29 @@ def test_blob_of_a_commit_that_never_comes_goes_after_a_day(full: Furnished) -> 
     assert blobs_on_server(org, [digest(b"first"), digest(b"second")]) == {digest(b"second")}
 
 
+def test_what_is_not_wanted_any_more_goes_at_once_and_only_the_own(full: Furnished) -> None:
+    org = full.org
+    editor = add_editor(org, full)
+    known = decode_entry_leaf(org.state.leaves("entries", full.profile)[full.secret]).ciphertext_sha256
+    send_ahead(org, [b"mine", b"kept"])
+    send_ahead(org, [b"theirs"], editor)
+    hashes = [digest(blob) for blob in (b"mine", b"kept", b"theirs")]
+    reply = forget(org, [hashes[0], hashes[2], known, digest(b"never sent")])
+    assert decode_ahead(reply.body) == {hashes[1]} == ahead(org)
+    assert ahead(org, editor) == {hashes[2]}
+    assert blobs_on_server(org, [*hashes, known]) == {hashes[1], hashes[2], known}
+
+
+def test_a_named_blob_that_was_sent_ahead_once_more_stays_when_that_is_forgotten(full: Furnished) -> None:
+    org = full.org
+    known = decode_entry_leaf(org.state.leaves("entries", full.profile)[full.secret]).ciphertext_sha256
+    with org.world.store.read() as reader:
+        (named,) = reader.blobs(org.org_id, [known]).values()
+    send_ahead(org, [named])
+    assert decode_ahead(forget(org, [known]).body) == frozenset()
+    assert blobs_on_server(org, [known]) == {known}
+
+
 def test_commit_whose_blob_went_meanwhile_is_refused(full: Furnished) -> None:
     org, commit = full.org, commit_of_one(full)
     send_ahead(org, list(commit.blobs))
@@ -166,6 +193,11 @@ def test_room_of_an_operator_and_of_an_org(tmp_path_factory: pytest.TempPathFact
         for person in people[1:3]:
             assert send_ahead(org, [os.urandom(8192)], person).status == 200
         assert send_ahead(org, [b"x"], people[3]).code == "AHEAD_FULL"
+        # What editors sent does not keep an admin from theirs.
+        assert decode_ahead(forget(org, [digest(blob)]).body) == frozenset()
+        assert send_ahead(org, [os.urandom(8192)], people[3]).status == 200
+        assert send_ahead(org, [b"y"], people[4]).code == "AHEAD_FULL"
+        assert send_ahead(org, [os.urandom(8192)]).status == 200
     finally:
         world.close()
 

@@ -169,6 +169,12 @@ class Document(Record):
     ext: Mapping[str, Any]
     crit: tuple[str, ...]
 
+    _names: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._names = cls._json_names()
+
     @classmethod
     def decode(cls, payload: bytes) -> Self:
         """Parse the exact payload bytes strictly; raises ``MalformedError``, or ``ClientTooOld`` for an unknown ``crit``."""
@@ -176,7 +182,7 @@ class Document(Record):
         # `crit` is looked at before the member list, so that a document of later times is told as such.
         if isinstance(value, dict):
             _check_critical(value.get("crit"))
-        document = cls._from_members(Members(value, cls.KIND, cls._json_names()))
+        document = cls._from_members(Members(value, cls.KIND, cls._names))
         object.__setattr__(document, "_payload", payload)
         return document
 

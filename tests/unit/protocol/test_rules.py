@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from stronghold_cli.protocol import rules
+from stronghold_cli.protocol.documents.agent import Agent
 from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
 from stronghold_cli.protocol.documents.invite import Invite
 from stronghold_cli.protocol.documents.leaves import ROOT_MEMBER, OldKeyLeaf, decode_entry_leaf
@@ -15,9 +17,10 @@ from stronghold_cli.protocol.errors import RuleError
 from stronghold_cli.protocol.keys import SigningKey
 from stronghold_cli.protocol.rules import check_state
 from stronghold_cli.protocol.state import OrgState, Signed
-from stronghold_cli.vault.agents import create_agent
+from stronghold_cli.vault.agents import create_agent, mint
 from stronghold_cli.vault.groups import add_operator
-from tests.support.org import NOW, TestOrg, renew_group, workshop
+from tests.support.org import ADDRESS, NOW, TestOrg, renew_group, workshop
+from tests.support.states import fitting
 
 
 def invite(org: TestOrg, id_: bytes = b"i" * 16, key: bytes | None = None) -> Invite:
@@ -231,22 +234,101 @@ def test_a_profile_holds_a_bounded_number_of_live_secrets(monkeypatch: pytest.Mo
     check_state(with_entry(org, ciphertext_sha256=bytes(32)))
 
 
-def test_after_a_known_state_whatever_changed_is_looked_at_again() -> None:
-    """Contents alone, under the very same structure; and everything where the structure is another one."""
+@pytest.mark.parametrize("name", BROKEN)
+def test_after_a_known_state_each_broken_invariant_is_told_alike(name: str) -> None:
     org = workshop()
-    known = org.state
-    check_state(known, known=known)
-    profile = org.profile("production")
-    contents = known.contents[profile.id].document.replace(version=9, profile_epoch=7)
-    signed = Signed(document=contents, envelope=org.sign(contents))
-    with pytest.raises(RuleError, match="a contents does not carry its profile's epoch"):
-        check_state(known.replace(contents={**known.contents, profile.id: signed}), known=known)
-    structure = known.structure.document
-    structure = structure.replace(documents=structure.documents.replace(root=bytes(32)))
-    later = Signed(document=structure, envelope=org.sign(structure))
-    for broken in (with_group(org, operators=(org.id("una"),)), with_profile(org, editors=(org.id("rob"),))):
-        with pytest.raises(RuleError):
-            check_state(broken.replace(structure=later), known=known)
+    change, message = BROKEN[name]
+    broken = fitting(change(org))
+    check_state(org.state, known=org.state)
+    with pytest.raises(RuleError, match=message):
+        check_state(broken, known=org.state)
+
+
+def agent_of(org: TestOrg, name: str) -> Agent:
+    return next(agent for agent in org.state.agents.values() if agent.name == name)
+
+
+def crowd() -> TestOrg:
+    """Beside ``bot`` of the group ``production``: ``crawler`` of both groups, with a token, and ``loner`` of none."""
+    org = workshop()
+    groups = [org.group("production"), org.group("staging")]
+    crawler = org.commit(lambda draft: create_agent(draft, "crawler", groups))
+    org.commit(lambda draft: mint(draft, draft.agents()[crawler.id], "first", ADDRESS))
+    org.commit(lambda draft: create_agent(draft, "loner", []))
+    return org
+
+
+def changed(org: TestOrg, who: str, **members: Any) -> OrgState:
+    agent = agent_of(org, who)
+    return fitting(org.state.replace(agents={**org.state.agents, agent.id: agent.replace(**members)}))
+
+
+def without(org: TestOrg, name: str) -> OrgState:
+    gone = agent_of(org, name).id
+    return fitting(org.state.replace(agents={id_: item for id_, item in org.state.agents.items() if id_ != gone}))
+
+
+def without_group(org: TestOrg, name: str) -> OrgState:
+    gone = org.group(name).id
+    return fitting(org.state.replace(groups={id_: item for id_, item in org.state.groups.items() if id_ != gone}))
+
+
+def moved_token(org: TestOrg) -> OrgState:
+    """The crawler's token stands in another agent too, which lists no group."""
+    return changed(org, "loner", tokens=dict(agent_of(org, "crawler").tokens))
+
+
+def same_key(org: TestOrg) -> OrgState:
+    (token,) = agent_of(org, "crawler").tokens.values()
+    return changed(org, "loner", tokens={b"t" * 16: token})
+
+
+STEPS: dict[str, tuple[Callable[[TestOrg], OrgState], str]] = {
+    "an agent joins a group without a leaf": (
+        lambda org: changed(org, "bot", groups=tuple(sorted(org.state.groups))), MEMBERS),
+    "an agent leaves a group and its leaf stays": (lambda org: changed(org, "crawler", groups=()), MEMBERS),
+    "an agent goes and its leaf stays": (lambda org: without(org, "crawler"), MEMBERS),
+    "a token goes and its leaf stays": (lambda org: changed(org, "crawler", tokens={}), MEMBERS),
+    "a token comes without a leaf": (
+        lambda org: changed(
+            org, "crawler",
+            tokens={
+                **agent_of(org, "crawler").tokens,
+                b"t" * 16: next(iter(agent_of(org, "crawler").tokens.values())).replace(
+                    auth_public_key=token_keys(5), seal_sha256=b"5" * 32),
+            }),
+        MEMBERS),
+    "a group goes that an agent lists": (lambda org: without_group(org, "staging"), "lists a group that does not exist"),
+    "a token stands in two agents": (moved_token, "stands in the org twice"),
+    "a key stands in two agents": (same_key, "signing key stands in the org twice"),
+    "an agent takes another's name": (lambda org: changed(org, "loner", name="CRAWLER"), "two agents have the same name"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_what_a_change_of_one_agent_breaks_is_told_with_and_without_a_known_state(name: str) -> None:
+    org = crowd()
+    change, message = STEPS[name]
+    for known in (None, org.state):
+        with pytest.raises(RuleError, match=message):
+            check_state(change(org), known=known)
+
+
+def test_a_change_of_one_agent_costs_nothing_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    org = crowd()
+    looked: list[str] = []
+    agents = org.state.agents
+
+    class Watched(dict[bytes, Agent]):
+        def __getitem__(self, id_: bytes) -> Agent:
+            looked.append(agents[id_].name)
+            return agents[id_]
+
+    state = changed(org, "loner", description="changed")
+    check_state(state.replace(agents=Watched(state.agents)), known=org.state.replace(agents=Watched(org.state.agents)))
+    assert set(looked) == {"loner"}
+    monkeypatch.setattr(rules, "_check_keys_once", lambda _: pytest.fail("looked at again"))
+    check_state(state, known=org.state)
 
 
 def test_a_lockdown_leaves_nothing_to_look_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,8 +336,8 @@ def test_a_lockdown_leaves_nothing_to_look_at_again(monkeypatch: pytest.MonkeyPa
     before = org.state
     structure = before.structure.document.replace(seq=before.seq + 1, lockdowns=())
     after = before.replace(structure=before.structure.replace(document=structure))
-    monkeypatch.setattr(rules, "_check_structure", lambda _: pytest.fail("looked at again"))
+    for name in ("_check_names", "_check_keys_once", "_check_agent", "_check_group", "_check_profile"):
+        monkeypatch.setattr(rules, name, lambda *_: pytest.fail("looked at again"))
     check_state(after, known=before)
-    other = structure.replace(documents=structure.documents.replace(root=bytes(32)))
     with pytest.raises(pytest.fail.Exception):
-        check_state(after.replace(structure=after.structure.replace(document=other)), known=before)
+        check_state(fitting(with_group(org, name="renamed")), known=before)

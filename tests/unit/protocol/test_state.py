@@ -203,6 +203,12 @@ def test_a_structure_newer_than_its_head_is_refused(org: TestOrg) -> None:
     refused(org.state, restructured(org, {}, seq=org.state.seq + 2), "head names another structure")
 
 
+def test_a_structure_whose_documents_did_not_come_is_refused(org: TestOrg) -> None:
+    root = org.state.structure.document.documents
+    changes = restructured(org, {}, documents=root.replace(size=root.size + 1))
+    refused(org.state, changes, "leaves of the documents map do not give its root")
+
+
 def test_a_documents_name_and_id_are_those_of_its_leaf(org: TestOrg) -> None:
     group = org.group("staging").replace(version=2)
     assert advance(org.state, put(org, group)).groups[group.id].version == 2

@@ -217,6 +217,19 @@ def test_a_document_of_another_org_is_refused(pull: Pull) -> None:
     refused(pull, pull.collude(agent=pull.agent.replace(org_id=b"o" * 32)), "agent received belongs to another org")
 
 
+def test_a_document_that_demands_a_newer_client_is_told_as_such_where_it_is_signed(pull: Pull) -> None:
+    newer = pull.agent.replace(crit=("quorum",))
+    answer = pull.collude(agent=newer)
+    with pytest.raises(ClientTooOld, match="'quorum'"):
+        pull.stand(answer)
+    # ... and what no leaf names demands nothing.
+    forged = pull.answer.agent.replace(payload=newer.payload)
+    refused(pull, pull.answer.replace(agent=forged), "does not lead to the root")
+    for payload in (b'{"crit":["quorum"]}', b'{"crit":["quorum"],"id":1,"name":"bot"}'):
+        nameless = pull.answer.agent.replace(payload=payload)
+        refused(pull, pull.answer.replace(agent=nameless), "has no id or name")
+
+
 def test_a_document_that_is_no_leaf_of_the_structure_is_refused(pull: Pull) -> None:
     changed = pull.agent.replace(description="changed")
     forged = pull.answer.agent.replace(payload=changed.payload)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.errors import IntegrityError, Refused, Unavailable
-from stronghold_cli.protocol.messages import decode_blobs, decode_commit, encode_ahead
+from stronghold_cli.protocol.messages import decode_ahead, decode_blobs, decode_commit, encode_ahead
 from stronghold_cli.vault import ahead as ahead_module
 from stronghold_cli.vault.ahead import PART_BYTES, send_ahead
 from stronghold_cli.vault.committing import Vault
+from stronghold_cli.vault.groups import create_group
 from stronghold_cli.vault.profiles import create_profile, read_secrets, write_secrets
+from stronghold_cli.vault.rekeying import rekey
 from tests.support.org import TestOrg, workshop
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -35,7 +38,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 class Wire:
-    """Keeps what is sent, and breaks off where it is told to: before or after the server took the part."""
+    """Keeps what is sent. Where it is told to, it breaks off before or after the server took the part, or sends it twice."""
 
     def __init__(self, org: TestOrg) -> None:
         self.parts: list[list[bytes]] = []
@@ -57,6 +60,8 @@ class Wire:
         answer = self.passed_on(path, query, body, key_id)  # type: ignore[arg-type]
         if how == "after":
             raise Unavailable("The connection broke.")
+        if how == "twice":
+            raise Refused("REPLAYED", "something on the way sent it again")
         return answer
 
 
@@ -89,11 +94,13 @@ def test_blobs_of_a_large_commit_go_ahead_in_parts_each_once(org: TestOrg) -> No
     assert told[-1][1] == told[-1][2] > 12 * 900_000
 
 
-@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("how", ["before", "after", "twice"])
 def test_after_a_cut_only_what_is_missing_is_sent_again(org: TestOrg, how: str, waits: list[float]) -> None:
     wire = Wire(org)
     wire.breaks = lambda number: how if number == 1 else ""
+    org.server.ahead[digest(b"of another device")] = b"of another device"
     write(Vault(org.operator()))
+    assert not [target for target in org.server.targets if target.endswith("/blobs-forget")]
     again = set(wire.parts[1]) & {sha256 for part in wire.parts[2:] for sha256 in part}
     assert again == (set(wire.parts[1]) if how == "before" else set())
     assert not set(wire.parts[0]) & {sha256 for part in wire.parts[1:] for sha256 in part}
@@ -110,20 +117,74 @@ def test_server_that_stays_away_is_waited_for_and_then_nothing_was_changed(org: 
     assert (org.state.seq, wire.commits) == (seq, [])
 
 
-def test_where_the_server_has_no_room_the_rest_stays_in_the_commit(org: TestOrg) -> None:
-    wire = Wire(org)
+def test_a_re_key_that_was_overtaken_sends_its_parts_once(org: TestOrg) -> None:
+    write(Vault(org.operator()))
+    wire, large = Wire(org), org.profile("large")
+    passed_on = org.server._answer
 
-    def breaks(number: int) -> str:
-        if number == 1:
+    def overtake(path: str, query: Any, body: bytes, key_id: Any) -> bytes:
+        if path.endswith("/commits") and not wire.commits:
+            org.commit(lambda draft: create_group(draft, "more"))
+            # Blobs that a commit does not name stay there; what the in-memory server keeps goes with any commit.
+            org.server.ahead.update({sha256: org.server.blobs[sha256] for part in wire.parts for sha256 in part})
+        return passed_on(path, query, body, key_id)
+
+    org.server._answer = overtake  # type: ignore[method-assign, assignment]
+    Vault(org.operator()).commit(lambda draft: rekey(draft, profiles=[large.id]))
+    sent = [sha256 for part in wire.parts for sha256 in part]
+    assert len(wire.commits) == 2
+    assert len(sent) == len(set(sent)) >= len(VALUES)
+    assert decode_commit(wire.commits[1]).blobs == ()
+    assert (org.profile("large").epoch, read_back(org)) == (2, VALUES)
+
+
+class NoRoom:
+    """A server without room for part 1 and those after it, until ``frees`` blobs of other commits were let go."""
+
+    def __init__(self, org: TestOrg, wire: Wire, frees: int) -> None:
+        self.asked, self.forgotten = 0, set[bytes]()
+        self.frees, self.org = frees, org
+        wire.breaks = self.breaks
+        passed_on = org.server._answer
+
+        def note(path: str, query: Any, body: bytes, key_id: Any) -> bytes:
+            if path.endswith("/blobs-forget"):
+                self.forgotten |= decode_ahead(body)
+            return passed_on(path, query, body, key_id)
+
+        org.server._answer = note  # type: ignore[method-assign, assignment]
+
+    def breaks(self, number: int) -> str:
+        if number and len(self.forgotten) < self.frees:
+            self.asked += 1
             raise Refused("AHEAD_FULL", "no room")
         return ""
 
-    wire.breaks = breaks
+
+def test_where_the_server_has_no_room_the_rest_stays_in_the_commit(org: TestOrg, waits: list[float]) -> None:
+    wire = Wire(org)
+    full = NoRoom(org, wire, frees=1)
     write(Vault(org.operator()))
     (commit,) = map(decode_commit, wire.commits)
     assert len(wire.parts) == 1
     assert set(wire.parts[0]).isdisjoint(map(digest, commit.blobs))
     assert len(commit.blobs) >= len(VALUES) - len(wire.parts[0])
+    assert read_back(org) == VALUES
+    assert (full.asked, full.forgotten, waits) == (2, set(), [])
+
+
+def test_what_earlier_commands_left_makes_room_for_this_one(org: TestOrg, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an interrupted re-key of large profiles could not be carried out again before the next day."""
+    monkeypatch.setattr(ahead_module, "_FORGOTTEN_AT_ONCE", 2)
+    left = [os.urandom(10) for _ in range(5)]
+    org.server.ahead = {digest(blob): blob for blob in left}
+    wire = Wire(org)
+    full = NoRoom(org, wire, frees=5)
+    write(Vault(org.operator()))
+    assert (full.asked, full.forgotten) == (1, set(map(digest, left)))
+    assert len([target for target in org.server.targets if target.endswith("/blobs-forget")]) == 3
+    (commit,) = map(decode_commit, wire.commits)
+    assert commit.blobs == ()
     assert read_back(org) == VALUES
 
 

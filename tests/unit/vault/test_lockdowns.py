@@ -125,10 +125,10 @@ def test_lifting_wakes_just_those_who_are_stopped_by_nothing_else(org: TestOrg) 
     second = org.commit(lambda draft: lock_down(draft, wanted(groups=("staging",)))).lockdown
     assert org.commit(lambda draft: lift(draft, [shown_lockdown(first)])) == (first,)
     assert org.state.structure.document.lockdowns == (second,)
-    assert [agent.name for agent in woken_by(org.state, [first])] == ["bot"]
+    assert [org.state.agents[id_].name for id_ in woken_by(org.state, [first])] == ["bot"]
     assert org.state.agents[loner.id].state == "paused"
     assert org.commit(lambda draft: lift(draft, [second.id.hex()[:6], f"ld_{second.id.hex()[:8]}…"])) == (second,)
-    assert [agent.name for agent in woken_by(org.state, [second])] == ["crawler"]
+    assert [org.state.agents[id_].name for id_ in woken_by(org.state, [second])] == ["crawler"]
 
 
 def test_what_is_not_there_cannot_be_lifted_and_then_nothing_is(org: TestOrg) -> None:

@@ -20,8 +20,8 @@ from tests.support.org import NOW, Randomness, TestOrg, fixed, workshop
 class Device:
     """Ada's new device and the honest answer to its login."""
 
-    def __init__(self) -> None:
-        self.org: TestOrg = workshop()
+    def __init__(self, org: TestOrg | None = None) -> None:
+        self.org = org or workshop()
         self.keyset = self.org.keysets["ada"]
         self.keys = LoginKeys(fixed("auk", 32), self.org.state.org_id, self.keyset.operator_id)
         self.box = self.keys.wrap_keyset(self.keyset, Randomness("login"))
@@ -107,3 +107,21 @@ def test_the_mark_binds_a_login(device: Device) -> None:
     device.refuse("two different heads", mark=mark.replace(head=HeadMark(seq=head.seq, sha256=bytes(32))))
     ahead = mark.replace(org=mark.org.replace(seq=document.seq + 1))
     device.refuse("org document received is older", mark=ahead)
+
+
+def test_past_the_orgs_limit_only_a_device_with_a_mark_opens_its_keys() -> None:
+    """It is the one that may sign the head anew; a head that is dated ahead is refused to both."""
+    org = workshop()
+    org.change_org(policy=org.state.org.document.policy.replace(max_head_age=3600))
+    device = Device(org)
+    document, head = org.state.org.document, org.state.head.document
+    mark = Mark(
+        org=OrgMark(seq=1, sha256=org.server.links[0].sha256, root_sign=document.root.sign),
+        head=HeadMark(seq=head.seq, sha256=head.sha256),
+        structure_seq=1,
+        contents={},
+    )
+    assert device.log_in(now=NOW + 3600)
+    device.refuse("seconds old", now=NOW + 3601)
+    assert device.log_in(mark=mark, now=NOW + 3601)
+    device.refuse("dated in the future", mark=mark, now=NOW - 301)

@@ -19,7 +19,7 @@ from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import add_agent, add_operator, create_group, grant
 from stronghold_cli.vault.keyring import Keyring
-from stronghold_cli.vault.profiles import create_profile, delete_secrets, read_secrets, write_secrets
+from stronghold_cli.vault.profiles import create_profile, delete_by_id, delete_secrets, read_secrets, write_secrets
 from stronghold_cli.vault.rekeying import Rekeyed, rekey
 from stronghold_cli.vault.removal import (
     compromised,
@@ -139,14 +139,6 @@ def test_history_stays_readable_for_operators_over_several_epochs(org: TestOrg) 
     secret = older[2].open_secret(secret_id, 1, org.server.blobs[second.ciphertext_sha256])
     assert secret.value == b"first value"
     assert values(org)["API_KEY"] == b"newer"
-
-
-def test_a_box_that_the_server_let_go_of_is_not_carried_on(org: TestOrg) -> None:
-    leave(org)
-    profile = org.profile("production")
-    org.server.blobs.pop(org.state.old_keys(profile.id)[1].box_sha256)
-    org.commit(lambda draft: rekey(draft, profiles=[profile.id]))
-    assert sorted(org.state.old_keys(profile.id)) == [2]
 
 
 def test_a_box_of_an_older_key_that_was_swapped_is_not_opened(org: TestOrg) -> None:
@@ -305,6 +297,11 @@ ACTS: dict[str, tuple[type[StrongholdError], str, Callable[[TestOrg, Draft], Any
         "'rob' is not in the group",
         lambda org, draft: remove_from_group(draft, org.group("staging"), [], [org.id("rob")]),
     ),
+    "an operator has left the org": (
+        NotFound,
+        f"op_{'78' * 16} was removed from the org meanwhile",
+        lambda org, draft: remove_from_group(draft, org.group("staging"), [], [b"x" * 16]),
+    ),
     "an admin is in every group": (
         UsageError,
         "admins are members of every group",
@@ -326,8 +323,10 @@ def test_what_cannot_be_taken_away_is_told(org: TestOrg, name: str) -> None:
     assert type(caught.value) is error
 
 
+@pytest.mark.parametrize("other", ["in another group", "in no other group"])
 @pytest.mark.parametrize("act", ["remove", "delete the group"])
-def test_nobody_wakes_from_a_lockdown_by_losing_the_group_that_it_names(org: TestOrg, act: str) -> None:
+def test_nobody_wakes_from_a_lockdown_by_losing_the_group_that_it_names(org: TestOrg, act: str, other: str) -> None:
+    """In no other group the agent reads nothing at first, and would be free for the next that it is put into."""
     production, staging = org.group("production"), org.group("staging")
     org.commit(lambda draft: grant(draft, staging, org.profile("production")))
 
@@ -344,15 +343,13 @@ def test_nobody_wakes_from_a_lockdown_by_losing_the_group_that_it_names(org: Tes
             return remove_from_group(draft, draft.groups()[production.id], [draft.agents()[agent(org).id]], [])
         return delete_group(draft, draft.groups()[production.id])
 
+    if other == "in another group":
+        org.commit(lambda draft: add_agent(draft, staging, agent(org)))
     draft = org.draft()
     lock(draft, groups=(production.id,))
-    take(draft)  # in no other group: it reads nothing then
-    org.commit(lambda draft: add_agent(draft, staging, agent(org)))
-    draft = org.draft()
-    lock(draft, groups=(production.id,))
-    with pytest.raises(Conflict, match="would wake for its other groups"):
+    with pytest.raises(Conflict, match="would wake outside of it"):
         take(draft)
-    lock(draft, agents=(agent(org).id,))
+    lock(draft, agents=tuple(sorted(draft.agents())))
     take(draft)
     take(org.draft())
 
@@ -497,16 +494,43 @@ def test_an_entry_that_nobody_can_open_does_not_stand_in_the_way_of_a_removal(or
     assert values(org) == VALUES
 
 
-def test_a_name_that_is_not_legal_does_not_stand_in_the_way_of_a_removal(org: TestOrg) -> None:
-    profile = org.profile("production")
+@pytest.mark.parametrize("name", ["not legal", "API_KEY"])
+def test_what_no_agent_takes_goes_with_a_removal(org: TestOrg, name: str) -> None:
+    """It opens, but has no legal name, or that of another secret: of these the one that was written later goes."""
+    profile, secret_id = org.profile("production"), bytes(15) + b"p"
 
     def spoil(draft: Draft) -> None:
-        secret = Secret(name="not legal", value=b"v", note=b"", author=org.id("eve"), time=NOW)
-        blob = draft.keys.profile(profile.id).seal_secret(b"secret of 16 b..", 1, secret, draft.random)
-        draft.write_entry(profile.id, b"secret of 16 b..", blob, epoch=profile.epoch)
+        secret = Secret(name=name, value=b"v", note=b"", author=org.id("ada"), time=0)
+        blob = draft.keys.profile(profile.id).seal_secret(secret_id, 1, secret, draft.random)
+        draft.write_entry(profile.id, secret_id, blob, epoch=profile.epoch)
 
     org.commit(spoil, "eve")
-    assert [secret.name for secret in leave(org).profiles[profile.id]] == ["API_KEY", "DATABASE_URL", "not legal"]
+    shown = f"se_{secret_id.hex()}"
+    with pytest.raises(IntegrityError, match=rf"{shown} \(by eve\)"):
+        values(org)
+    org.commit(lambda draft: create_profile(draft, "later"))
+    done = leave(org)
+    assert [secret.name for secret in done.profiles[profile.id]] == ["API_KEY", "DATABASE_URL"]
+    assert done.unreadable == {secret_id: profile.id}
+    assert values(org) == VALUES
+
+
+def test_what_no_agent_takes_is_deleted_by_its_id(org: TestOrg) -> None:
+    profile, secret_id = org.profile("production"), b"secret of 16 b.."
+    org.commit(lambda draft: draft.write_entry(profile.id, secret_id, b"noise", epoch=1), "eve")
+    org.commit(lambda draft: delete_by_id(draft, profile, [secret_id, b"x" * 16]))
+    assert values(org) == VALUES
+    vault = Vault(org.operator())
+    assert vault.commit(lambda draft: (delete_by_id(draft, profile, [secret_id]), draft.is_empty)[1])
+
+
+def test_of_many_that_no_agent_takes_some_are_named(org: TestOrg) -> None:
+    profile, ids = org.profile("production"), [bytes([n]) * 16 for n in range(7)]
+    org.commit(lambda draft: [draft.write_entry(profile.id, id_, b"noise", epoch=1) for id_ in ids], "eve")
+    with pytest.raises(IntegrityError, match=r"se_0404\w+ \(by eve\) and 2 more\.") as caught:
+        values(org)
+    assert "se_0505" not in caught.value.message
+    assert caught.value.evidence == {"secrets": [id_.hex() for id_ in ids]}
 
 
 def test_progress_is_told(org: TestOrg, monkeypatch: pytest.MonkeyPatch) -> None:

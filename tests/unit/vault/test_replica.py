@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,25 @@ import pytest
 
 from stronghold_cli.keystore.files import locked
 from stronghold_cli.keystore.marks import HeadMark, operator_mark
+from stronghold_cli.protocol.documents.agent import Agent
 from stronghold_cli.protocol.documents.head import Head
 from stronghold_cli.protocol.documents.leaves import MemberLeaf
 from stronghold_cli.protocol.documents.org import Policy
 from stronghold_cli.protocol.documents.profile import Grant
+from stronghold_cli.protocol.encoding import decode_base64, encode_base64
 from stronghold_cli.protocol.errors import ClientTooOld, IntegrityError, LocalFileError, RuleError
-from stronghold_cli.protocol.messages import Steps, decode_steps, decode_sync, encode_sync
+from stronghold_cli.protocol.laid_documents import names_of
+from stronghold_cli.protocol.messages import Steps, changes_to_json, decode_steps, decode_sync, encode_sync
 from stronghold_cli.protocol.messages_past import decode_past, encode_past
 from stronghold_cli.protocol.rules import check_state
-from stronghold_cli.protocol.state import Signed, lay_over
+from stronghold_cli.protocol.state import OrgState, Signed, lay_over
 from stronghold_cli.vault import draft as draft_module
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import add_agent, create_group, grant
 from stronghold_cli.vault.rekeying import rekey
 from stronghold_cli.vault.removal import remove_from_group
 from stronghold_cli.vault.replica import Replica, local_state
+from stronghold_cli.version import VERSION
 from tests.support import org as org_module
 from tests.support.org import NOTHING, TestOrg, workshop
 
@@ -70,7 +75,7 @@ def test_later_syncs_fetch_what_changed(org: TestOrg) -> None:
     assert [target.split("?")[1].split("&")[0] for target in org.server.targets] == [f"since={since}", f"since={since + 3}"]
 
 
-@pytest.mark.parametrize("damage", ["lost", "no JSON", "another state", "a leaf"])
+@pytest.mark.parametrize("damage", ["lost", "no JSON", "another state", "a leaf", "an agent", "a member more"])
 def test_a_copy_that_is_lost_or_tampered_with_is_fetched_anew_with_every_commit_since_the_mark(
     org: TestOrg, home: Path, damage: str
 ) -> None:
@@ -83,19 +88,90 @@ def test_a_copy_that_is_lost_or_tampered_with_is_fetched_anew_with_every_commit_
         path.unlink()
     elif damage == "no JSON":
         path.write_bytes(b"{")
-    elif damage == "another state":
-        path.write_bytes(encode_sync(org.server.sync(0, org.state.org.document.seq - 1)))
     else:
-        changes = decode_sync(kept)
-        maps: Any = {map_id: dict(leaves) for map_id, leaves in changes.maps.items()}
-        maps.popitem()
-        path.write_bytes(encode_sync(changes.replace(maps=maps)))
+        copy = json.loads(kept)
+        changes = copy["changes"]
+        if damage == "another state":
+            copy["changes"] = changes_to_json(org.server.sync(0, org.state.org.document.seq - 1))
+        elif damage == "a leaf":
+            changes["maps"].pop()
+        elif damage == "an agent":
+            changes["payloads"] = [_renamed(payload, "bot", "bat") for payload in changes["payloads"]]
+            assert changes != json.loads(kept)["changes"]
+        else:
+            copy["more"] = 1
+        path.write_text(json.dumps(copy, separators=(",", ":")))
     assert local_state(org.state.org_id) is None
     org.server.targets.clear()
     assert Replica(org.operator()).sync() == org.state
     asked = [target.rsplit("/", 1)[1].split("&")[0] for target in org.server.targets]
     assert asked == ["sync?since=0", f"past?before={marked + 2}", f"steps?since={marked}"]
     assert local_state(org.state.org_id) == org.state
+
+
+def _renamed(payload: str, old: str, new: str) -> str:
+    return encode_base64(decode_base64(payload).replace(f'"name":"{old}"'.encode(), f'"name":"{new}"'.encode()))
+
+
+def test_agents_of_the_copy_are_decoded_when_somebody_looks_at_them(org: TestOrg, decoded: list[bytes]) -> None:
+    Replica(org.operator()).sync()
+    decoded.clear()
+    replica = Replica(org.operator())
+    state = replica.sync()
+    assert (len(state.agents), dict(names_of(state.agents))) == (len(org.state.agents), _names(org.state))
+    assert decoded == []
+    bot = next(id_ for id_, name in dict(names_of(state.agents)).items() if name == "bot")
+    assert state.agents[bot] == org.state.agents[bot]
+    assert decoded == [bot]
+    more(org, "one")
+    later = replica.sync()
+    assert later == org.state
+    assert sorted(decoded) == sorted(org.state.agents), "each of them once, although there are two states"
+
+
+def _names(state: OrgState) -> dict[bytes, str]:
+    return {id_: agent.name for id_, agent in state.agents.items()}
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The ids of the agents that were decoded, in turn."""
+    ids: list[bytes] = []
+    decode = Agent.decode.__func__  # type: ignore[attr-defined]
+
+    def note(cls: type[Agent], payload: bytes) -> Agent:
+        agent: Agent = decode(cls, payload)
+        ids.append(agent.id)
+        return agent
+
+    monkeypatch.setattr(Agent, "decode", classmethod(note))
+    return ids
+
+
+def test_agents_that_the_server_sends_are_decoded_at_once(org: TestOrg, decoded: list[bytes]) -> None:
+    Replica(org.operator()).sync()
+    assert sorted(decoded) == sorted(org.state.agents)
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_copy_that_another_version_kept_is_checked_again(
+    org: TestOrg, home: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[bytes], is_own: bool
+) -> None:
+    """What an older version let pass, a newer one may refuse: here the newer one knows one rule more."""
+    Replica(org.operator()).sync()
+    path = copy_of(home, org)
+    assert json.loads(path.read_bytes())["checked_by"] == VERSION
+    if not is_own:
+        path.write_bytes(path.read_bytes().replace(f'"checked_by":"{VERSION}"'.encode(), b'"checked_by":"0.0.1"', 1))
+    decoded.clear()
+    assert local_state(org.state.org_id) is not None
+    assert sorted(decoded) == ([] if is_own else sorted(org.state.agents))
+
+    def demand_more(state: OrgState, **_: Any) -> None:
+        raise RuleError("a rule of today")
+
+    monkeypatch.setattr("stronghold_cli.vault.replica.check_state", demand_more)
+    assert (local_state(org.state.org_id) is None) is not is_own
 
 
 def test_a_copy_without_a_mark_is_not_believed(org: TestOrg) -> None:
