@@ -119,8 +119,9 @@ class ProfileActs(Life):
             found = find(draft.profiles(), profile_id)
             if not find(draft.state.entries(profile_id), secret_id).is_live:
                 raise NotFound("it was deleted")
-            history = histories.read_history(vault, found, secret_id)
-            histories.roll_back(draft, found, profiles.read_secrets(vault, found), history, version)
+            known = profiles.read_secrets(vault, found)
+            name = next(name for name, each in known.items() if each.id == secret_id)
+            histories.roll_back(vault, draft, found, known, name, version)
             return nothing
 
         self.act(on, do, lambda model, _: model.roll_back(profile_id, secret_id, version, self.by(on)), is_for_editors=True)
@@ -132,7 +133,7 @@ class ProfileActs(Life):
             found = find(draft.profiles(), profile_id)
             deleted = {item.id: item for item in histories.read_deleted(vault, found)}
             known = profiles.read_secrets(vault, found)
-            histories.restore(draft, found, known, find(deleted, secret_id), None)
+            histories.restore(vault, draft, found, known, find(deleted, secret_id), None)
             return nothing
 
         self.act(on, do, lambda model, _: model.restore(profile_id, secret_id, self.by(on)), is_for_editors=True)
