@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
 
 from stronghold_cli.protocol.documents.agent import Agent, Limits
 from stronghold_cli.protocol.errors import NotFound
@@ -15,7 +14,7 @@ from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.lookup import shown_id
 from tests.properties.life_lines import LockdownLine, TokenLine
-from tests.properties.life_machine import Ids, Life, Occasion, admins, find, in_turn, nothing, which
+from tests.properties.life_machine import Ids, Life, Occasion, act, admins, find, in_turn, nothing, which
 from tests.properties.life_model import Model
 from tests.properties.life_org import ADDRESS
 
@@ -30,7 +29,7 @@ allowances = st.sampled_from((None, None, 1, 3))
 class AgentActs(Life):
     """The acts."""
 
-    @rule(on=admins, name_of=which, chosen=st.sets(which, max_size=2))
+    @act(on=admins, name_of=which, chosen=st.sets(which, max_size=2))
     def create_agent(self, on: Occasion, name_of: int, chosen: set[int]) -> None:
         name = self.a_name(self.seen(on).agents, name_of)
         own = {in_turn(list(self.seen(on).groups), each) for each in chosen} if self.seen(on).groups else set()
@@ -46,8 +45,7 @@ class AgentActs(Life):
 
         self.act(on, do, expect)
 
-    @precondition(lambda self: self.model.agents)
-    @rule(on=admins, agent=which, name_of=which)
+    @act(on=admins, agent=which, name_of=which, possible=lambda self: self.model.agents)
     def rename_agent(self, on: Occasion, agent: int, name_of: int) -> None:
         name = self.a_name(self.seen(on).agents, name_of)
         agent_id = self.an_agent(on, agent)
@@ -58,8 +56,7 @@ class AgentActs(Life):
 
         self.act(on, do, lambda model, _: model.rename_agent(agent_id, name))
 
-    @precondition(lambda self: self.model.agents)
-    @rule(on=admins, agent=which)
+    @act(on=admins, agent=which, possible=lambda self: self.model.agents)
     def delete_agent(self, on: Occasion, agent: int) -> None:
         agent_id = self.an_agent(on, agent)
 
@@ -69,8 +66,7 @@ class AgentActs(Life):
 
         self.act(on, do, lambda model, _: model.delete_agent(agent_id, self.now(on)))
 
-    @precondition(lambda self: self.model.agents)
-    @rule(on=admins, agent=which, is_active=st.booleans())
+    @act(on=admins, agent=which, is_active=st.booleans(), possible=lambda self: self.model.agents)
     def pause_or_activate(self, on: Occasion, agent: int, is_active: bool) -> None:
         agent_id = self.an_agent(on, agent)
 
@@ -81,8 +77,7 @@ class AgentActs(Life):
 
         self.act(on, do, lambda model, _: model.set_active(agent_id, is_active))
 
-    @precondition(lambda self: self.model.agents)
-    @rule(on=admins, agent=which, lives=ends)
+    @act(on=admins, agent=which, lives=ends, possible=lambda self: self.model.agents)
     def end_agent(self, on: Occasion, agent: int, lives: int | None) -> None:
         agent_id = self.an_agent(on, agent)
 
@@ -96,8 +91,7 @@ class AgentActs(Life):
 
         self.act(on, do, expect)
 
-    @precondition(lambda self: self.model.agents)
-    @rule(on=admins, agent=which, worn=labels)
+    @act(on=admins, agent=which, worn=labels, possible=lambda self: self.model.agents)
     def label(self, on: Occasion, agent: int, worn: frozenset[str]) -> None:
         agent_id = self.an_agent(on, agent)
 
@@ -111,8 +105,14 @@ class AgentActs(Life):
 
     # Tokens.
 
-    @precondition(lambda self: self.model.agents)
-    @rule(on=admins, agent=which, lives=ends, uses=allowances, is_elsewhere=st.sampled_from((False, False, False, True)))
+    @act(
+        on=admins,
+        agent=which,
+        lives=ends,
+        uses=allowances,
+        is_elsewhere=st.sampled_from((False, False, False, True)),
+        possible=lambda self: self.model.agents,
+    )
     def mint_token(self, on: Occasion, agent: int, lives: int | None, uses: int | None, is_elsewhere: bool) -> None:
         known = self.seen(on).agents
         few = [id_ for id_, line in known.items() if len(line.tokens) < MOST_TOKENS]
@@ -131,8 +131,7 @@ class AgentActs(Life):
 
         self.act(on, do, expect)
 
-    @precondition(lambda self: self.has_tokens())
-    @rule(on=admins, token=which)
+    @act(on=admins, token=which, possible=lambda self: self.has_tokens())
     def revoke(self, on: Occasion, token: int) -> None:
         token_id = self.a_token(on, token)
 
@@ -142,8 +141,7 @@ class AgentActs(Life):
 
         self.act(on, do, lambda model, _: model.revoke(token_id))
 
-    @precondition(lambda self: self.has_tokens())
-    @rule(on=admins, token=which, state=st.sampled_from(("active", "deprecated")))
+    @act(on=admins, token=which, state=st.sampled_from(("active", "deprecated")), possible=lambda self: self.has_tokens())
     def deprecate_or_not(self, on: Occasion, token: int, state: str) -> None:
         token_id = self.a_token(on, token)
 
@@ -154,8 +152,7 @@ class AgentActs(Life):
 
         self.act(on, do, lambda model, _: model.set_token_state(token_id, state, self.now(on)))
 
-    @precondition(lambda self: self.has_tokens())
-    @rule(on=admins, token=which, grace=st.sampled_from((0, 100, 5000)))
+    @act(on=admins, token=which, grace=st.sampled_from((0, 100, 5000)), possible=lambda self: self.has_tokens())
     def rotate(self, on: Occasion, token: int, grace: int) -> None:
         token_id = self.a_token(on, token)
 
@@ -166,8 +163,7 @@ class AgentActs(Life):
 
         self.act(on, do, lambda model, ids: model.rotate(ids[0], token_id, grace, self.now(on)))
 
-    @precondition(lambda self: self.model.agents)
-    @rule(on=admins, agent=which, only=st.none() | which)
+    @act(on=admins, agent=which, only=st.none() | which, possible=lambda self: self.model.agents)
     def compromised(self, on: Occasion, agent: int, only: int | None) -> None:
         agent_id = self.an_agent(on, agent)
         known = self.seen(on).agents.get(agent_id)
@@ -181,8 +177,14 @@ class AgentActs(Life):
 
     # Lockdowns.
 
-    @precondition(lambda self: self.model.agents and self.model.groups)
-    @rule(on=admins, whom=st.sampled_from(("all", "group", "agent", "label")), one=which, worn=labels, lifts=st.booleans())
+    @act(
+        on=admins,
+        whom=st.sampled_from(("all", "group", "agent", "label")),
+        one=which,
+        worn=labels,
+        lifts=st.booleans(),
+        possible=lambda self: self.model.agents and self.model.groups,
+    )
     def lock_down_or_lift(self, on: Occasion, whom: str, one: int, worn: frozenset[str], lifts: bool) -> None:
         if lifts and self.seen(on).lockdowns:
             self.lift(on, one)

@@ -10,8 +10,8 @@ from tests.properties.life_model import Model
 
 
 def history_of(vault: Vault, profile_id: bytes, secret_id: bytes) -> dict[int, bytes | None]:
-    history = histories.read_history(vault, vault.state.profiles[profile_id], secret_id)
-    return {item.number: None if item.secret is None else item.secret.value for item in history.versions}
+    history = histories.read_history(vault, vault.state.profiles[profile_id], secret_id, with_values=True)
+    return {item.number: item.value for item in history.versions}
 
 
 def of_state(state: OrgState) -> dict[str, object]:

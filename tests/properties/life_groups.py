@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
 
 from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.vault import groups, removal
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
-from tests.properties.life_machine import Ids, Life, Occasion, admins, find, in_turn, nothing, which
+from tests.properties.life_machine import Ids, Life, Occasion, act, admins, find, in_turn, nothing, which
 from tests.properties.life_org import BEA, EDITOR, READER
 
 people = st.sampled_from((EDITOR, READER, EDITOR, READER, BEA))
@@ -20,7 +19,7 @@ people = st.sampled_from((EDITOR, READER, EDITOR, READER, BEA))
 class GroupActs(Life):
     """The acts."""
 
-    @rule(on=admins, name_of=which)
+    @act(on=admins, name_of=which)
     def create_group(self, on: Occasion, name_of: int) -> None:
         name = self.a_name(self.seen(on).groups, name_of)
 
@@ -30,8 +29,7 @@ class GroupActs(Life):
 
         self.act(on, do, lambda model, ids: model.create_group(ids[0], name))
 
-    @precondition(lambda self: self.model.groups)
-    @rule(on=admins, group=which, name_of=which)
+    @act(on=admins, group=which, name_of=which, possible=lambda self: self.model.groups)
     def rename_group(self, on: Occasion, group: int, name_of: int) -> None:
         name = self.a_name(self.seen(on).groups, name_of)
         group_id = self.a_group(on, group)
@@ -42,8 +40,7 @@ class GroupActs(Life):
 
         self.act(on, do, lambda model, _: model.rename_group(group_id, name))
 
-    @precondition(lambda self: self.model.groups)
-    @rule(on=admins, group=which)
+    @act(on=admins, group=which, possible=lambda self: self.model.groups)
     def delete_group(self, on: Occasion, group: int) -> None:
         group_id = self.a_group(on, group)
 
@@ -55,8 +52,7 @@ class GroupActs(Life):
 
     # Members.
 
-    @precondition(lambda self: self.model.groups and self.model.agents)
-    @rule(on=admins, group=which, agent=which)
+    @act(on=admins, group=which, agent=which, possible=lambda self: self.model.groups and self.model.agents)
     def add_agent(self, on: Occasion, group: int, agent: int) -> None:
         group_id, agent_id = self.a_group(on, group), self.an_agent(on, agent)
 
@@ -66,8 +62,7 @@ class GroupActs(Life):
 
         self.act(on, do, lambda model, _: model.add_agent(group_id, agent_id, self.now(on)))
 
-    @precondition(lambda self: self.model.groups)
-    @rule(on=admins, group=which, person=people, adds=st.booleans())
+    @act(on=admins, group=which, person=people, adds=st.booleans(), possible=lambda self: self.model.groups)
     def add_or_remove_operator(self, on: Occasion, group: int, person: int, adds: bool) -> None:
         if adds:
             self.add_operator(on, group, person)
@@ -83,8 +78,12 @@ class GroupActs(Life):
 
         self.act(on, do, lambda model, _: model.add_operator(group_id, operator))
 
-    @precondition(lambda self: self.model.groups and self.model.agents)
-    @rule(on=admins, group=which, chosen=st.sets(which, min_size=1, max_size=2))
+    @act(
+        on=admins,
+        group=which,
+        chosen=st.sets(which, min_size=1, max_size=2),
+        possible=lambda self: self.model.groups and self.model.agents,
+    )
     def remove_agents(self, on: Occasion, group: int, chosen: set[int]) -> None:
         group_id, known = self.a_group(on, group), self.seen(on).agents
         members = [id_ for id_, agent in known.items() if group_id in agent.groups] or list(known)
@@ -110,8 +109,13 @@ class GroupActs(Life):
 
     # Grants.
 
-    @precondition(lambda self: self.model.groups and self.model.profiles)
-    @rule(on=admins, group=which, profile=which, grants=st.booleans())
+    @act(
+        on=admins,
+        group=which,
+        profile=which,
+        grants=st.booleans(),
+        possible=lambda self: self.model.groups and self.model.profiles,
+    )
     def grant_or_ungrant(self, on: Occasion, group: int, profile: int, grants: bool) -> None:
         if grants:
             self.grant(on, group, profile)

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from stronghold_cli.protocol.documents.agent import NO_LIMITS, Agent, Limits
 from stronghold_cli.protocol.errors import Conflict, NotFound, Refused, UsageError
@@ -27,6 +27,7 @@ from tests.properties.life_org import ADDRESS, EDITOR, READER, LifeOrg
 from tests.server.support import World
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., None])
 Ids = Sequence[bytes]
 Do = Callable[[Vault, Draft], Callable[[OrgState], Ids]]
 Expect = Callable[[Model, Ids], Model]
@@ -70,6 +71,29 @@ def nothing(_: OrgState) -> Ids:
     return ()
 
 
+class Act(NamedTuple):
+    """What an act is drawn from, and whether there is anything in an org that it could be about."""
+
+    arguments: st.SearchStrategy[dict[str, object]]
+    possible: Callable[[Life], object]
+
+
+ACTS: dict[str, Act] = {}
+
+
+def act(*, possible: Callable[[Life], object] = lambda _: True, **arguments: st.SearchStrategy) -> Callable[[F], F]:
+    """Make a method one of the acts.
+
+    They are not rules of their own: of its rules Hypothesis leaves many out, each time, and some in all of 50 sequences.
+    """
+
+    def register(method: F) -> F:
+        ACTS[method.__name__] = Act(st.fixed_dictionaries(arguments), possible)
+        return method
+
+    return register
+
+
 class Life(RuleBasedStateMachine):
     """An org, and the model of it. ``happened`` counts what came of each act."""
 
@@ -98,6 +122,11 @@ class Life(RuleBasedStateMachine):
                 self.everybody_reads()
         finally:
             self.org.close()
+
+    @rule(data=st.data())
+    def somebody_acts(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from([name for name, each in ACTS.items() if each.possible(self)]), "act")
+        getattr(self, name)(**data.draw(ACTS[name].arguments, name))
 
     # An act, and what has to come of it.
 
@@ -131,7 +160,7 @@ class Life(RuleBasedStateMachine):
             assert is_allowed, "an act took effect that only an admin may do"
             assert vault.state.head.document.sha256 == head
             self.take(expect(self.model, made(vault.state)), vault.state)
-        # The name of the rule whose part ``do`` is.
+        # The name of the method whose part ``do`` is.
         self.happened[do.__qualname__.split(".")[1], result] += 1
         self.happened[f"on an occasion: {mishap}", result] += 1
         self.happened[f"on an occasion: {'is behind' if is_behind else 'knows the newest'}", result] += 1

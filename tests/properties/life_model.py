@@ -357,7 +357,7 @@ class Model:
     def _leave(self, agent_id: bytes, group_id: bytes) -> Model:
         agent = self.agents[agent_id]
         after = replace(agent, groups=agent.groups - {group_id})
-        if after.groups and self.stopping(agent_id, agent) and not self.stopping(agent_id, after):
+        if self.stopping(agent_id, agent) and not self.stopping(agent_id, after):
             raise Told(Conflict)
         return self._put_agent(agent_id, after)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
 
 from stronghold_cli.protocol.errors import NotFound
 from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.vault import histories, profiles, removal
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
-from tests.properties.life_machine import Ids, Life, Occasion, admins, find, nothing, which, writers
+from tests.properties.life_machine import Ids, Life, Occasion, act, admins, find, nothing, which, writers
 from tests.properties.life_model import Model
 
 secret_names = st.sampled_from(("ALPHA", "BETA"))
@@ -22,7 +21,7 @@ values = st.sampled_from((b"", b"x", b"y\n"))
 class ProfileActs(Life):
     """The acts."""
 
-    @rule(on=admins, name_of=which, with_group=st.booleans())
+    @act(on=admins, name_of=which, with_group=st.booleans())
     def create_profile(self, on: Occasion, name_of: int, with_group: bool) -> None:
         name = self.a_name(self.seen(on).profiles, name_of)
 
@@ -35,8 +34,7 @@ class ProfileActs(Life):
 
         self.act(on, do, expect)
 
-    @precondition(lambda self: self.model.profiles)
-    @rule(on=admins, profile=which, name_of=which, group=st.none() | which)
+    @act(on=admins, profile=which, name_of=which, group=st.none() | which, possible=lambda self: self.model.profiles)
     def copy_profile(self, on: Occasion, profile: int, name_of: int, group: int | None) -> None:
         name = self.a_name(self.seen(on).profiles, name_of)
         profile_id = self.a_profile(on, profile)
@@ -57,8 +55,7 @@ class ProfileActs(Life):
 
         self.act(on, do, lambda model, ids: model.copy_profile(tuple(ids), profile_id, name, group_id, self.by(on)))
 
-    @precondition(lambda self: self.model.profiles)
-    @rule(on=admins, profile=which, name_of=which)
+    @act(on=admins, profile=which, name_of=which, possible=lambda self: self.model.profiles)
     def rename_profile(self, on: Occasion, profile: int, name_of: int) -> None:
         name = self.a_name(self.seen(on).profiles, name_of)
         profile_id = self.a_profile(on, profile)
@@ -69,8 +66,7 @@ class ProfileActs(Life):
 
         self.act(on, do, lambda model, _: model.rename_profile(profile_id, name))
 
-    @precondition(lambda self: self.model.profiles)
-    @rule(on=admins, profile=which)
+    @act(on=admins, profile=which, possible=lambda self: self.model.profiles)
     def delete_profile(self, on: Occasion, profile: int) -> None:
         profile_id = self.a_profile(on, profile)
 
@@ -82,8 +78,7 @@ class ProfileActs(Life):
 
     # Secrets.
 
-    @precondition(lambda self: self.model.profiles)
-    @rule(on=writers, profile=which, name=secret_names, value=values)
+    @act(on=writers, profile=which, name=secret_names, value=values, possible=lambda self: self.model.profiles)
     def set_secret(self, on: Occasion, profile: int, name: str, value: bytes) -> None:
         profile_id = self.a_profile(on, profile)
 
@@ -99,8 +94,7 @@ class ProfileActs(Life):
 
         self.act(on, do, expect, is_for_editors=True)
 
-    @precondition(lambda self: self.model.profiles)
-    @rule(on=writers, one=which, name=secret_names, restores=st.booleans())
+    @act(on=writers, one=which, name=secret_names, restores=st.booleans(), possible=lambda self: self.model.profiles)
     def delete_or_restore(self, on: Occasion, one: int, name: str, restores: bool) -> None:
         if restores:
             self.restore(on, one)
@@ -117,8 +111,7 @@ class ProfileActs(Life):
 
         self.act(on, do, lambda model, _: model.delete_secret(profile_id, name, self.by(on)), is_for_editors=True)
 
-    @precondition(lambda self: self.has_secrets())
-    @rule(on=writers, secret=which, version=st.none() | st.integers(1, 4))
+    @act(on=writers, secret=which, version=st.none() | st.integers(1, 4), possible=lambda self: self.has_secrets())
     def roll_back(self, on: Occasion, secret: int, version: int | None) -> None:
         profile_id, secret_id = self.a_secret(on, secret, lambda line: line.value is not None and len(line.kept()) > 1)
 
@@ -126,8 +119,9 @@ class ProfileActs(Life):
             found = find(draft.profiles(), profile_id)
             if not find(draft.state.entries(profile_id), secret_id).is_live:
                 raise NotFound("it was deleted")
-            history = histories.read_history(vault, found, secret_id)
-            histories.roll_back(draft, found, profiles.read_secrets(vault, found), history, version)
+            known = profiles.read_secrets(vault, found)
+            name = next(name for name, each in known.items() if each.id == secret_id)
+            histories.roll_back(vault, draft, found, known, name, version)
             return nothing
 
         self.act(on, do, lambda model, _: model.roll_back(profile_id, secret_id, version, self.by(on)), is_for_editors=True)
@@ -139,13 +133,12 @@ class ProfileActs(Life):
             found = find(draft.profiles(), profile_id)
             deleted = {item.id: item for item in histories.read_deleted(vault, found)}
             known = profiles.read_secrets(vault, found)
-            histories.restore(draft, found, known, find(deleted, secret_id), None)
+            histories.restore(vault, draft, found, known, find(deleted, secret_id), None)
             return nothing
 
         self.act(on, do, lambda model, _: model.restore(profile_id, secret_id, self.by(on)), is_for_editors=True)
 
-    @precondition(lambda self: self.has_secrets())
-    @rule(on=writers, secret=which, keep=st.integers(1, 2))
+    @act(on=writers, secret=which, keep=st.integers(1, 2), possible=lambda self: self.has_secrets())
     def purge(self, on: Occasion, secret: int, keep: int) -> None:
         profile_id, secret_id = self.a_secret(on, secret, lambda line: len(line.kept()) > keep)
 

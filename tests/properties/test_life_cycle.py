@@ -101,14 +101,24 @@ class LifeCycle(AgentActs, GroupActs, ProfileActs):
         self.act(FIRST, do, expect)
 
     def write_anew(self) -> None:
+        """So that each act finds something to do: an older version in the one profile, a deleted secret in the other."""
+
         def do(vault: Vault, draft: Draft) -> Callable[[OrgState], Ids]:
             for profile in draft.profiles().values():
-                profiles.write_secrets(draft, profile, profiles.read_secrets(vault, profile), {"ALPHA": b"second"})
+                known = profiles.read_secrets(vault, profile)
+                if profile.name == "one":
+                    profiles.write_secrets(draft, profile, known, {"ALPHA": b"second"})
+                else:
+                    profiles.delete_secrets(draft, profile, known, ["ALPHA"])
             return nothing
 
         def expect(model: Model, _: Ids) -> Model:
-            for profile_id in model.profiles:
-                model = model.write(b"", profile_id, "ALPHA", b"second", self.org.by(0))
+            by = self.org.by(0)
+            for profile_id, profile in model.profiles.items():
+                if profile.name == "one":
+                    model = model.write(b"", profile_id, "ALPHA", b"second", by)
+                else:
+                    model = model.delete_secret(profile_id, "ALPHA", by)
             return model
 
         self.act(FIRST, do, expect)
@@ -155,7 +165,8 @@ def test_random_lives_of_an_org_agree_with_the_model(folder: Path, monkeypatch: 
     missing += [each for each in OCCASIONS if not any(what.startswith(f"on an occasion: {each}") for what in met)]
     missing += [code for code in ("answered", *REFUSALS) if not happened["a pull", code]]
     missing += [result for result in ("answered", "Refused") if not happened["a person's reading", result]]
-    assert not missing or not IS_LONG, f"never happened: {', '.join(missing)}"
+    # Some of all this stays out of 50 sequences now and then, and of 250 nothing does.
+    assert len(missing) <= (0 if IS_LONG else 3), f"never happened: {', '.join(missing)}"
 
 
 def table(happened: Counter[tuple[str, str]]) -> str:
