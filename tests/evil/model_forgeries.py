@@ -113,9 +113,10 @@ def _forge_agent(dice: random.Random, answer: Answer, _: Answer) -> dict[str, An
 
 def _forge_profile(dice: random.Random, answer: Answer, _: Answer) -> dict[str, Any]:
     profile = answer.profile
+    grants = tuple(replace(each, epoch=each.epoch + 1) for each in profile.grants)
     changes: list[dict[str, Any]] = [
-        {"name": "another"}, {"editors": PEOPLE[:3]}, {"key": "x"}, {"grants": ()}, {"epoch": profile.epoch + 1},
-        {"crit": True}, {"of": "other"},
+        {"name": "another"}, {"editors": PEOPLE[:3]}, {"key": "x"}, {"grants": ()}, {"grants": grants},
+        {"epoch": profile.epoch + 1},        {"crit": True}, {"of": "other"},
     ]  # fmt: skip
     return {"profile": replace(profile, **dice.choice(changes))}
 
@@ -130,6 +131,18 @@ def _forge_group(dice: random.Random, answer: Answer, other: Answer) -> dict[str
             {"crit": True},
         ]
         return {"group": replace(group, **dice.choice(changes))}
+    if dice.random() < 0.2:
+        # Another sealing key for the token, wherever it stands; what is sealed to it is sealed to the true one.
+        tokens = tuple(
+            replace(each, seal_key="x") if each.name == answer.member.token else each for each in answer.agent.tokens
+        )
+        member = replace(answer.member, seal_key="x")
+        members = tuple(member if each.token == member.token else each for each in group.members)
+        return {
+            "agent": replace(answer.agent, tokens=tokens),
+            "group": replace(group, members=members),
+            "member": member,
+        }
     member = replace(answer.member, **dice.choice([{"owner": "x"}, {"seal_key": "x"}, {"seal": other.seal}]))
     members = tuple(member if each.token == member.token else each for each in group.members)
     return {"group": replace(group, members=members), "member": member}

@@ -109,6 +109,17 @@ ALTERATIONS: dict[str, Callable[[Request], None]] = {
 }
 
 
+def test_attack_42_a_route_of_two_methods_tells_them_apart_by_the_signature(scene: Scene) -> None:
+    """Where path, key and body are the same, nothing but the signed method is between a question and a change."""
+    admin = scene.org.admin
+    key_id = KeyId(kind="o", raw=admin.operator_id)
+    request = Request(admin.keyset.request, key_id, "GET", f"{scene.org.path}/blobs")
+    request.method = "POST"
+    assert request.send(scene).code == "SIGNATURE_INVALID"
+    request.method = "GET"
+    assert request.send(scene).status == 200
+
+
 @pytest.mark.parametrize("what", REQUESTS)
 def test_attack_42_every_component_altered(scene: Scene, what: str) -> None:
     for name, alter in ALTERATIONS.items():
