@@ -51,7 +51,7 @@ def matrix_part(columns: Sequence[Column], count: int) -> list[str]:
         lines += [f"| {_name(column)} | {missing} | not installed | | | |" for missing in column.missing]
     lines += [
         "",
-        "Each value counts twice: once alone, once among others.",
+        "Each value counts once alone, and once among 200 others where no note keeps it from that reader.",
         "",
         "| format | carried | refused | why |",
         "|---|---|---|---|",
