@@ -5,11 +5,12 @@ BIN := .venv/bin
 # Tests wait for servers and disks more than they compute: more of them at once than there are cores.
 JOBS ?= 4
 
-.PHONY: help venv demo test image check bench soak format lock wheel sbom clean
+.PHONY: help venv demo test conformance image check bench soak format lock wheel sbom clean
 
 help:
 	@echo "make demo     the whole product in a minute, on a temporary server (KEEP=1 leaves its folder behind)"
 	@echo "make test     all tests (JOBS=$(JOBS) processes; ARGS=… goes to pytest)"
+	@echo "make conformance   install the readers of environment files, run the matrix, write it to docs/dotenv.md"
 	@echo "make image    build the container image with buildah, and test it"
 	@echo "make check    formatting, lint, types, import directions"
 	@echo "make format   write the formatting"
@@ -36,6 +37,10 @@ demo: .venv/.server
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n $(JOBS) --ignore tests/container --ignore tests/faults/test_injected_starts.py $(ARGS)
+
+conformance: .venv/.dev
+	.ci/conformance
+	PYTHONPATH=.:server $(BIN)/python -m tests.conformance.make_matrix $(ARGS)
 
 image: .venv/.dev
 	$(BIN)/python -m pytest tests/container -o session_timeout=3600 --timeout 1800 $(ARGS)

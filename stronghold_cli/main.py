@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "org": ("org", "app", "Create and show orgs."),
     "profile": ("profile", "app", "Named sets of secrets."),
     "secret": ("secret", "app", "Single secrets of a profile."),
-    "env": ("env", "app", "Pull, push and run with all secrets of a profile."),
+    "env": ("env", "app", "Pull, push, compare and run with all secrets of a profile."),
     "run": ("env", "run", "Run a command with a profile's secrets in its environment."),
     "group": ("group", "app", "Who may read which profiles."),
     "agent": ("agent", "app", "Non-human actors: CI jobs, scripts, bots."),

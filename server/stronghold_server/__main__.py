@@ -128,7 +128,7 @@ class _Process:
         settings = self._settings
         return uvicorn.Config(
             self._application,
-            http=guarded(_limits(settings)),
+            http=guarded(_limits(settings), self._application.quick),
             ws="none",
             loop="auto",  # uvloop, where the system has it
             lifespan="on",

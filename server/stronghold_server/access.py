@@ -10,12 +10,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 from stronghold_cli.protocol.errors import IntegrityError, MalformedError, Refused
-from stronghold_cli.protocol.keys import VerifyKey
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.requests import MAX_SKEW, RequestSignature, parse_request
 from stronghold_server.received import Received
 from stronghold_server.refusals import Unlogged
 from stronghold_server.store.interface import OperatorRow, Reader, TokenRow
+from stronghold_server.verifying import RequestKey
 
 # What stands in place of a login key where an operator has no login record on this server: no key at all.
 NO_LOGIN_KEY = bytes(32)
@@ -69,7 +69,7 @@ def verify(signature: RequestSignature, public_key: bytes, now: int) -> None:
             counted="clock_skew",
         )
     try:
-        signature.verify(_verify_key(public_key))
+        signature.verify(_request_key(public_key))
     except IntegrityError as error:
         raise Unlogged("SIGNATURE_INVALID", "the signature of the request does not verify", counted="malformed") from error
 
@@ -107,5 +107,5 @@ def _public_key(caller: Caller) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _verify_key(raw: bytes) -> VerifyKey:
-    return VerifyKey(raw)
+def _request_key(raw: bytes) -> RequestKey:
+    return RequestKey(raw)

@@ -25,6 +25,7 @@ from stronghold_cli.protocol.documents.org import LogKey as DocumentLogKey
 from stronghold_cli.protocol.encoding import decode_hex, encode_json
 from stronghold_cli.protocol.errors import MalformedError, Refused, StrongholdError
 from stronghold_cli.protocol.messages import encode_error, encode_setup
+from stronghold_cli.protocol.request_kinds import REQUEST_KINDS
 from stronghold_server.ahead import Ahead
 from stronghold_server.commits import Commits
 from stronghold_server.counts import Counts, Times
@@ -36,9 +37,11 @@ from stronghold_server.housekeeping import Housekeeping
 from stronghold_server.ledger import Entries
 from stronghold_server.openapi import describe
 from stronghold_server.pages import serve_asset, serve_page
-from stronghold_server.past import plan_history, plan_past
+from stronghold_server.past import Past
 from stronghold_server.pulls import Pulls
 from stronghold_server.query import Query
+from stronghold_server.quick import Headers, Quick
+from stronghold_server.random_pool import RandomPool
 from stronghold_server.reads import (
     plan_audit,
     plan_contents,
@@ -78,12 +81,12 @@ def create_app(
     *,
     clock: Callable[[], float] = time.time,
     random: Callable[[int], bytes] = os.urandom,
-) -> ASGIApp:
+) -> Application:
     """The application on an open store; ``clock`` gives Unix seconds, ``random`` fresh random bytes."""
     tools = Tools(
         store=store,
         states=States(),
-        entries=Entries(random),
+        entries=Entries(RandomPool(random)),  # used in the store's thread
         counts=Counts(),
         times=Times(),
         refused=RateLimits(),
@@ -101,36 +104,37 @@ class _Server:
         self._tools = tools
         self._settings = settings
         self._log_key = (log_key.id, log_key.sign.public)
-        self._random = random
+        self._random = RandomPool(random)  # used in the event loop's thread
         self._names = tuple(split_name(name) for name in settings.authorities)
         self._founding = Founding(self._log_key, lambda code: forget_setup_code(settings.data_dir, code))
         self._housekeeping = Housekeeping(tools)
-        turns, pulls, ahead = Turns(), Pulls(), Ahead(settings.max_ahead_bytes)
-        commits = Commits(self._log_key, turns)
+        turns = Turns()
+        commits = Commits(self._log_key, (settings.max_kept_versions, settings.max_kept_bytes), turns)
+        pulls, ahead, past = Pulls(), Ahead(settings.max_ahead_bytes), Past(settings.max_page_bytes)
         self._body_limits = {
             "commit": settings.max_commit_bytes,
             "blobs": settings.max_part_bytes,
             "blobs-forget": settings.max_part_bytes,
         }
         self._verbs = {
-            "commit": _verb("commit", "o", plan_write=commits.plan),
-            "blobs": _verb("blobs", "o", plan_write=ahead.plan_send),
-            "blobs-ahead": _verb("blobs-ahead", "o", ahead.plan_list),
-            "blobs-forget": _verb("blobs-forget", "o", plan_write=ahead.plan_forget),
-            "turn": _verb("turn", "o", turns.plan_take),
-            "sync": _verb("sync", "o", plan_sync),
-            "steps": _verb("steps", "o", plan_steps),
-            "keys": _verb("keys", "o", plan_keys),
-            "sealing-keys": _verb("sealing-keys", "o", plan_sealing_keys),
-            "contents": _verb("contents", "o", plan_contents),
-            "history": _verb("history", "o", plan_history),
-            "past": _verb("past", "o", plan_past),
-            "old-keys": _verb("old-keys", "o", plan_old_keys),
-            "tokens": _verb("tokens", "o", plan_tokens),
-            "audit": _verb("audit", "o", plan_audit),
-            "login": _verb("login", "l", plan_keyset),
-            "pull": _verb("pull", "t", pulls.plan_pull, is_quick=True).replace(plan_known=pulls.plan_known_pull),
-            "self": _verb("self", "t", pulls.plan_self, is_quick=True),
+            "commit": _verb("commit", plan_write=commits.plan),
+            "blobs": _verb("blobs", plan_write=ahead.plan_send),
+            "blobs-ahead": _verb("blobs-ahead", ahead.plan_list),
+            "blobs-forget": _verb("blobs-forget", plan_write=ahead.plan_forget),
+            "turn": _verb("turn", turns.plan_take),
+            "sync": _verb("sync", plan_sync),
+            "steps": _verb("steps", plan_steps),
+            "keys": _verb("keys", plan_keys),
+            "sealing-keys": _verb("sealing-keys", plan_sealing_keys),
+            "contents": _verb("contents", plan_contents),
+            "history": _verb("history", past.plan_history),
+            "past": _verb("past", past.plan_past),
+            "old-keys": _verb("old-keys", plan_old_keys),
+            "tokens": _verb("tokens", plan_tokens),
+            "audit": _verb("audit", plan_audit),
+            "login": _verb("login", plan_keyset),
+            "pull": _verb("pull", pulls.plan_pull, is_quick=True),
+            "self": _verb("self", pulls.plan_self, is_quick=True),
         }
         self._open: dict[str, Callable[..., Response]] = {
             "healthz": lambda: _json(encode_json({"status": "ok"})),
@@ -142,7 +146,7 @@ class _Server:
             "asset": serve_asset,
         }
 
-    def application(self) -> ASGIApp:
+    def application(self) -> Application:
         routes = (*ROUTES, *PAGES)
         application = Starlette(
             # Routes are tried one after the other: those that pipelines call stand first.
@@ -153,7 +157,7 @@ class _Server:
         application.router.redirect_slashes = False
         # What pipelines call goes past the router and its middleware: their paths are plain texts.
         hot = {(route.method, route.path): self._endpoint(route) for route in ROUTES if route.key_kind == "t"}
-        return _BelowBasePath(application, self._names, hot)
+        return Application(application, self._names, hot, Quick(self._tools, self._names, self._random, _headers))
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -217,7 +221,7 @@ class _Server:
         return self._identified(_fail(error, correlation_id), correlation_id)
 
     def _identified(self, response: Response, correlation_id: bytes) -> Response:
-        response.raw_headers.append((b"stronghold-correlation-id", correlation_id.hex().encode("ascii")))
+        response.raw_headers.append(_correlation(correlation_id))
         return response
 
     def _count(self, refusal: Refused) -> None:
@@ -245,10 +249,11 @@ class _Endpoint:
         await self._application(scope, receive, send)
 
 
-class _BelowBasePath:
-    """Takes a configured base path off before routing, for proxies that leave it in; the raw path stays as it was.
+class Application:
+    """The ASGI application, and beside it ``quick``, the short way for pulls that memory knows.
 
-    ``hot`` are routes that are told by method and path alone.
+    It takes a configured base path off before routing, for proxies that leave it in; the raw path stays as it was. ``hot``
+    are routes that are told by method and path alone.
     """
 
     def __init__(
@@ -256,7 +261,9 @@ class _BelowBasePath:
         application: ASGIApp,
         names: tuple[Name, ...],
         hot: Mapping[tuple[str, str], ASGIApp],
+        quick: Quick,
     ) -> None:
+        self.quick = quick
         self._application = application
         self._names = names
         self._hot = hot
@@ -273,10 +280,8 @@ class _BelowBasePath:
             await hot(scope, receive, send)
 
 
-def _verb(
-    kind: str, key_kind: str, plan: ReadPlan | None = None, *, plan_write: WritePlan | None = None, is_quick: bool = False
-) -> Verb:
-    return Verb(kind=kind, key_kind=key_kind, plan=plan, plan_write=plan_write, is_quick=is_quick)
+def _verb(kind: str, plan: ReadPlan | None = None, *, plan_write: WritePlan | None = None, is_quick: bool = False) -> Verb:
+    return Verb(kind=kind, key_kind=REQUEST_KINDS[kind].key_kind, plan=plan, plan_write=plan_write, is_quick=is_quick)
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
@@ -313,8 +318,21 @@ def _fail(error: Exception, correlation_id: bytes) -> Response:
 def _json(body: bytes, status: int = 200) -> Response:
     response = Response(None, status)
     response.body = body
-    response.raw_headers = [*_HEADERS, (b"content-length", str(len(body)).encode("ascii"))]
+    response.raw_headers = [*_HEADERS, _length(len(body))]
     return response
+
+
+def _headers(length: int, correlation_id: bytes) -> Headers:
+    """Those of an answer with a body of this length."""
+    return (*_HEADERS, _length(length), _correlation(correlation_id))
+
+
+def _length(length: int) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % length
+
+
+def _correlation(correlation_id: bytes) -> tuple[bytes, bytes]:
+    return b"stronghold-correlation-id", correlation_id.hex().encode("ascii")
 
 
 def _path_id(parameters: Mapping[str, str], name: str, length: int) -> bytes | None:

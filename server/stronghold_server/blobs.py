@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from struct import Struct
+from typing import Final, TypeAlias
 
 from stronghold_cli.protocol.documents.leaves import (
     EntryLeaf,
@@ -21,10 +22,13 @@ from stronghold_cli.protocol.documents.leaves import (
     decode_member_leaf,
     decode_old_key_leaf,
 )
-from stronghold_cli.protocol.encoding import decode_u64, split_tlv, tlv
+from stronghold_cli.protocol.encoding import tlv
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.state import OrgState
 from stronghold_server.states import map_key
+
+# A kept version as TLV: three lengths, and between them epoch, hash and length of the ciphertext.
+_KEPT: Final = Struct(">IQI32sIQ")
 
 
 class KeptVersion(Record):
@@ -39,21 +43,32 @@ class KeptVersion(Record):
         return tlv(self.epoch, self.sha256, self.length)
 
 
-Kept: TypeAlias = Mapping[bytes, KeptVersion]
-KeptOf: TypeAlias = "Callable[[bytes], dict[bytes, KeptVersion]]"
+# The leaves of a profile's ``kept`` map. There may be very many of them, so a commit unpacks only what it looks at.
+Kept: TypeAlias = Mapping[bytes, bytes]
+KeptOf: TypeAlias = Callable[[bytes], Kept]
+
+
+class KeptSize(Record):
+    """How much a profile keeps: versions, the bytes of their ciphertexts, and those of live entries among them."""
+
+    versions: int
+    length: int
+    live: int
 
 
 class BlobChanges(Record):
     """``added`` and ``dropped``: names that come and go, counted by hash.
 
-    Of each profile whose entries or old keys change, ``kept`` holds the changed leaves of its ``kept`` map, and ``epochs``
-    those of the versions that are kept then. ``boxes`` are the old-key boxes that changed leaves name, needed or not.
+    Of each profile whose entries or old keys change, ``kept`` holds the changed leaves of its ``kept`` map, ``epochs``
+    those of the versions that are kept then, and ``sizes`` how much it kept before and keeps then. ``boxes`` are the old-key
+    boxes that changed leaves name, needed or not.
     """
 
     added: Counter[bytes]
     dropped: Counter[bytes]
     kept: Mapping[bytes, Mapping[bytes, bytes | None]]
     epochs: Mapping[bytes, frozenset[int]]
+    sizes: Mapping[bytes, tuple[KeptSize, KeptSize]]
     boxes: frozenset[bytes]
 
 
@@ -62,13 +77,10 @@ def kept_map_key(profile_id: bytes) -> bytes:
     return map_key("kept", profile_id)
 
 
-def decode_kept(leaves: Mapping[bytes, bytes]) -> dict[bytes, KeptVersion]:
-    """The ``kept`` map of a profile."""
-    kept = {}
-    for key, value in leaves.items():
-        epoch, sha256, length = split_tlv(value, 3)
-        kept[key] = KeptVersion(epoch=decode_u64(epoch), sha256=sha256, length=decode_u64(length))
-    return kept
+def decode_kept_version(value: bytes) -> KeptVersion:
+    """A value of the ``kept`` map."""
+    _, epoch, _, sha256, _, length = _KEPT.unpack(value)
+    return KeptVersion(epoch=epoch, sha256=sha256, length=length)
 
 
 def changed_entries(before: OrgState | None, after: OrgState, profile_id: bytes) -> dict[bytes, EntryLeaf]:
@@ -96,31 +108,28 @@ def derive(before: OrgState | None, after: OrgState, kept_of: KeptOf, lengths: M
     new = _seals_and_wraps(after, before) + _sealing_keys(after, before)
     kept_changes: dict[bytes, Mapping[bytes, bytes | None]] = {}
     epochs: dict[bytes, frozenset[int]] = {}
+    sizes: dict[bytes, tuple[KeptSize, KeptSize]] = {}
     boxes: set[bytes] = set()
     known = {} if before is None else before.profiles
     for profile_id in known.keys() | after.profiles.keys():
         if not _has_changed(before, after, profile_id):
             continue
         kept = kept_of(profile_id)
-        kept_then = _keep(before, after, profile_id, kept, lengths)
-        old += Counter(version.sha256 for version in kept.values())
-        new += Counter(version.sha256 for version in kept_then.values())
-        old += _boxes(before, profile_id, kept)
-        new += _boxes(after, profile_id, kept_then)
-        kept_changes[profile_id] = _leaf_changes(kept, kept_then)
+        changes = _kept_changes(before, after, profile_id, kept, lengths)
+        kept_then = {key: value for key, value in {**kept, **changes}.items() if value is not None}
+        # What stays would stand on both sides.
+        old += Counter(decode_kept_version(kept[key]).sha256 for key in changes if key in kept)
+        new += Counter(decode_kept_version(value).sha256 for value in changes.values() if value is not None)
+        epochs_before, epochs[profile_id] = _epochs(kept), _epochs(kept_then)
+        old += _boxes(before, profile_id, epochs_before)
+        new += _boxes(after, profile_id, epochs[profile_id])
+        kept_changes[profile_id] = changes
         old_boxes = {} if before is None else before.leaves("old_keys", profile_id)
         new_boxes = after.leaves("old_keys", profile_id)
         boxes |= {decode_old_key_leaf(value).box_sha256 for key, value in new_boxes.items() if old_boxes.get(key) != value}
-        epochs[profile_id] = frozenset(version.epoch for version in kept_then.values())
-    return BlobChanges(added=new - old, dropped=old - new, kept=kept_changes, epochs=epochs, boxes=frozenset(boxes))
-
-
-def live_bytes(after: OrgState, profile_id: bytes, kept: Kept) -> int:
-    """How many bytes of ciphertext the live entries of a profile have."""
-    return sum(
-        kept[kept_key(secret_id, entry.version)].length
-        for secret_id, entry in after.entries(profile_id).items()
-        if entry.is_live
+        sizes[profile_id] = (_size(before, profile_id, kept), _size(after, profile_id, kept_then))
+    return BlobChanges(
+        added=new - old, dropped=old - new, kept=kept_changes, epochs=epochs, sizes=sizes, boxes=frozenset(boxes)
     )
 
 
@@ -142,29 +151,48 @@ def _has_changed(before: OrgState | None, after: OrgState, profile_id: bytes) ->
     )
 
 
-def _keep(
+def _kept_changes(
     before: OrgState | None, after: OrgState, profile_id: bytes, kept: Kept, lengths: Mapping[bytes, int]
-) -> dict[bytes, KeptVersion]:
-    """The ``kept`` map after the commit."""
+) -> dict[bytes, bytes | None]:
+    """What a commit changes of the ``kept`` map: versions written, encrypted anew, or below ``oldest`` now."""
     if profile_id not in after.profiles:
-        return {}
-    kept_then = dict(kept)
+        return dict.fromkeys(kept)
+    changes: dict[bytes, bytes | None] = {}
+    former = {} if before is None else before.leaves("entries", profile_id)
     for secret_id, entry in changed_entries(before, after, profile_id).items():
-        key = kept_key(secret_id, entry.version)
-        known = kept.get(key)
-        if entry.is_live and (known is None or (known.epoch, known.sha256) != (entry.epoch, entry.ciphertext_sha256)):
-            length = lengths[entry.ciphertext_sha256]
-            kept_then[key] = KeptVersion(epoch=entry.epoch, sha256=entry.ciphertext_sha256, length=length)
-    oldest = {secret_id: entry.oldest for secret_id, entry in after.entries(profile_id).items()}
-    return {key: version for key, version in kept_then.items() if decode_u64(key[16:]) >= oldest[key[:16]]}
+        if entry.is_live:
+            key = kept_key(secret_id, entry.version)
+            # A purge names the ciphertext that is there.
+            known = decode_kept_version(kept[key]) if key in kept else None
+            if known is None or (known.epoch, known.sha256) != (entry.epoch, entry.ciphertext_sha256):
+                changes[key] = KeptVersion(
+                    epoch=entry.epoch, sha256=entry.ciphertext_sha256, length=lengths[entry.ciphertext_sha256]
+                ).encode()
+        first = decode_entry_leaf(former[secret_id]).oldest if secret_id in former else 1
+        purged = (kept_key(secret_id, version) for version in range(first, entry.oldest))
+        changes.update((key, None) for key in purged if key in kept)
+    return changes
 
 
-def _boxes(state: OrgState | None, profile_id: bytes, kept: Kept) -> Counter[bytes]:
+def _epochs(kept: Kept) -> frozenset[int]:
+    return frozenset(int.from_bytes(epoch, "big") for epoch in {value[4:12] for value in kept.values()})
+
+
+def _size(state: OrgState | None, profile_id: bytes, kept: Kept) -> KeptSize:
+    entries = {} if state is None or profile_id not in state.profiles else state.entries(profile_id)
+    live = (kept_key(secret_id, entry.version) for secret_id, entry in entries.items() if entry.is_live)
+    return KeptSize(
+        versions=len(kept),
+        length=sum(int.from_bytes(value[-8:], "big") for value in kept.values()),
+        live=sum(int.from_bytes(kept[key][-8:], "big") for key in live),
+    )
+
+
+def _boxes(state: OrgState | None, profile_id: bytes, epochs: frozenset[int]) -> Counter[bytes]:
     """The old-key boxes of epochs that a kept version needs."""
     if state is None or profile_id not in state.profiles:
         return Counter()
-    needed = {version.epoch for version in kept.values()}
-    return Counter(leaf.box_sha256 for epoch, leaf in state.old_keys(profile_id).items() if epoch in needed)
+    return Counter(leaf.box_sha256 for epoch, leaf in state.old_keys(profile_id).items() if epoch in epochs)
 
 
 def _seals_and_wraps(state: OrgState | None, other: OrgState | None) -> Counter[bytes]:
@@ -195,9 +223,3 @@ def _sealing_keys(state: OrgState | None, other: OrgState | None) -> Counter[byt
         if other is None or other.agents.get(agent_id) is not agent:
             names.update(token.seal_sha256 for token in agent.tokens.values())
     return names
-
-
-def _leaf_changes(old: Kept, new: Kept) -> dict[bytes, bytes | None]:
-    changes: dict[bytes, bytes | None] = {key: None for key in old if key not in new}
-    changes.update({key: version.encode() for key, version in new.items() if old.get(key) != version})
-    return changes

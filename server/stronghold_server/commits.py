@@ -30,10 +30,8 @@ from stronghold_cli.protocol.state import Changes, OrgState, advance
 from stronghold_cli.protocol.steps import check_step, new_ids
 from stronghold_server.blobs import (
     BlobChanges,
-    decode_kept,
     derive,
     kept_map_key,
-    live_bytes,
     new_ciphertexts,
     sealing_keys,
 )
@@ -56,10 +54,14 @@ class CommitRefused(Refused):
 
 
 class Commits:
-    """POST /v1/orgs/{org}/commits; ``log_key`` is (id, public key) of the key that signs this server's checkpoints."""
+    """POST /v1/orgs/{org}/commits; ``log_key`` is (id, public key) of the key that signs this server's checkpoints.
 
-    def __init__(self, log_key: tuple[bytes, bytes], turns: Turns) -> None:
+    ``max_kept`` is how many versions of secrets a profile may keep, and how many bytes of ciphertext these may have.
+    """
+
+    def __init__(self, log_key: tuple[bytes, bytes], max_kept: tuple[int, int], turns: Turns) -> None:
         self._log_key = log_key
+        self._max_versions, self._max_kept_bytes = max_kept
         self._turns = turns
 
     def plan(self, tools: Tools, request: Request) -> Plan:
@@ -84,6 +86,7 @@ class Commits:
             if (row := reader.head(request.org_id)) is None or row.sha256 != loaded.head_sha256:
                 raise StateMoved
             approved = approve(reader, before, after, commit, author)
+        self._check_kept(approved.blob_changes)
         plan = commit_plan(tools, loaded, approved, request.now)
         return plan.replace(settle=self._turns.ending(after, author, plan.settle))
 
@@ -92,6 +95,14 @@ class Commits:
         org = after.org.document
         if org is not before.org.document and self._log_key not in {(key.id, key.public_key) for key in org.log_keys}:
             raise CommitRefused("the org document does not list this server's log key")
+
+    def _check_kept(self, changes: BlobChanges) -> None:
+        """The history of a profile does not grow past its limits; where it is past them, re-keys and deletions pass."""
+        for before, then in changes.sizes.values():
+            if self._max_versions < then.versions > before.versions:
+                raise Refused("HISTORY_FULL", f"a profile would keep more than {self._max_versions} versions of secrets")
+            if self._max_kept_bytes < then.length > before.length:
+                raise Refused("HISTORY_FULL", f"a profile would keep more than {self._max_kept_bytes} bytes of ciphertext")
 
 
 def read_head(changes: Changes) -> Head:
@@ -174,14 +185,14 @@ def approve(reader: Reader, before: OrgState | None, after: OrgState, commit: Co
     changes = derive(
         before,
         after,
-        lambda profile_id: decode_kept(reader.leaves(after.org_id, kept_map_key(profile_id))),
+        lambda profile_id: reader.leaves(after.org_id, kept_map_key(profile_id)),
         lengths,
     )
     ahead = reader.sent_ahead(after.org_id, author, changes.added.keys() - bodies.keys()).keys()
     _check_blobs_new(reader, after, changes, bodies.keys(), ahead)
     _check_sealing_keys(reader, after, bodies, ahead)
     _check_old_keys(after, changes)
-    _check_sizes(reader, after, changes)
+    _check_sizes(changes)
     return Approved(
         before=before, after=after, author=author, commit=commit, blobs=bodies, ahead=frozenset(ahead), blob_changes=changes
     )
@@ -288,12 +299,7 @@ def _check_old_keys(after: OrgState, changes: BlobChanges) -> None:
             raise CommitRefused("a kept version of a secret has no old key")
 
 
-def _check_sizes(reader: Reader, after: OrgState, changes: BlobChanges) -> None:
-    """A profile holds 64 MiB of ciphertext at most; 20,000 secrets are ``check_state``'s to count."""
-    for profile_id, changed in changes.kept.items():
-        if profile_id not in after.profiles:
-            continue
-        leaves = dict(reader.leaves(after.org_id, kept_map_key(profile_id)))
-        leaves.update({key: value for key, value in changed.items() if value is not None})
-        if live_bytes(after, profile_id, decode_kept(leaves)) > MAX_CIPHERTEXT:
-            raise CommitRefused(f"a profile holds more than {MAX_CIPHERTEXT >> 20} MiB of ciphertext")
+def _check_sizes(changes: BlobChanges) -> None:
+    """A profile holds 64 MiB of live ciphertext at most; 20,000 secrets are ``check_state``'s to count."""
+    if any(then.live > MAX_CIPHERTEXT for _, then in changes.sizes.values()):
+        raise CommitRefused(f"a profile holds more than {MAX_CIPHERTEXT >> 20} MiB of ciphertext")

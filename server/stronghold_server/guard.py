@@ -1,7 +1,7 @@
 """Deadlines and caps on connections, before anything of a request is believed.
 
 uvicorn has no deadline for receiving a request and no cap on its headers or body. ``guarded`` makes a protocol class of its
-httptools protocol that adds, per connection:
+httptools protocol that adds, per connection, for what the application answers and for what is answered before it alike:
 
 - a whole request (head and body) within ``receive_seconds`` of its first byte, or of the connection's beginning;
 - a cap on the head's bytes and header lines (431), on the body by its route, told from Content-Length before the body comes
@@ -19,10 +19,11 @@ import re
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from stronghold_cli.protocol.encoding import encode_json
 from stronghold_cli.protocol.record import Record
+from stronghold_server.quick import Quick
+from stronghold_server.quick_protocol import QuickProtocol
 
 PINNED_UVICORN: Final = "0.54"
 LINGER_SECONDS: Final = 1.0
@@ -79,7 +80,7 @@ class _Memory:
         self.limit = limit
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class GuardedProtocol(QuickProtocol):
     """One guarded connection; see ``guarded``."""
 
     limits: Limits
@@ -93,6 +94,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refusal: _Refusal | None = None
         self._refused = False
         self._in_head = True
+        self._is_whole = False
         self._fed_head_bytes = 0
         self._head_bytes = 0
         self._body_bytes = 0
@@ -121,11 +123,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._refused:
             self._discard(len(data))
             return
-        if self._receive_timer is None:
-            self._start_receiving()
+        self._is_whole = False
         if self._in_head:
             self._fed_head_bytes += len(data)
         super().data_received(data)
+        # A request that came in one piece, as nearly all do, needs no deadline.
+        if not self._is_whole and self._receive_timer is None and not self._refused:
+            self._start_receiving()
         # A header that has not ended makes no callback: its bytes are counted as they are fed.
         if self._in_head and self._fed_head_bytes > self.limits.max_header_bytes and not self._refused:
             self._refuse(_headers_too_large())
@@ -150,8 +154,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._body_bytes = 0
-        if self._receive_timer is None:
-            self._start_receiving()
+        self._is_whole = False
 
     def on_url(self, url: bytes) -> None:
         self._count_head(len(url))
@@ -168,7 +171,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._fed_head_bytes = 0
         if self.parser.should_upgrade():
             self._stop(_Refusal(400, "REQUEST_MALFORMED", "The server speaks HTTP/1.1 and nothing else."))
-        large = _LARGE.fullmatch(self.url) if self.parser.get_method() == b"POST" else None
+        method = self.parser.get_method()
+        if self.begins_quickly(method):
+            return
+        large = _LARGE.fullmatch(self.url) if method == b"POST" else None
         self._body_limit = self.limits.max_body_bytes
         if large is not None:
             self._body_limit = self.limits.max_commit_bytes if large[1] == b"commits" else self.limits.max_part_bytes
@@ -188,6 +194,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._is_whole = True
         self._stop_receiving()
         super().on_message_complete()
 
@@ -287,9 +294,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._held = 0
 
 
-def guarded(limits: Limits) -> type[GuardedProtocol]:
-    """The protocol class for ``uvicorn.Config(http=…)`` with these limits; its connections share one memory budget."""
-    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits, "memory": _Memory(limits.max_memory_bytes)})
+def guarded(limits: Limits, quick: Quick | None = None) -> type[GuardedProtocol]:
+    """The protocol class for ``uvicorn.Config(http=…)`` with these limits; its connections share one memory budget.
+
+    Requests that ``quick`` takes do not reach the application.
+    """
+    members = {"limits": limits, "memory": _Memory(limits.max_memory_bytes), "quick": quick}
+    return type("GuardedProtocol", (GuardedProtocol,), members)
 
 
 def _headers_too_large() -> _Refusal:

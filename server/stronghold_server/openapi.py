@@ -134,7 +134,13 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "KeptSecrets": _object(
         {
             "secrets": _by_id(
-                _object({"leaves": _list(_ref("Bytes")), "ciphertexts": _list(_tuple(_ref("Version"), _ref("Bytes")))})
+                _object(
+                    {
+                        "leaves": _list(_ref("Bytes")),
+                        "ciphertexts": _list(_tuple(_ref("Version"), _ref("Bytes"))),
+                        "before": _optional("Count"),
+                    }
+                )
             ),
             "boxes": _list(_ref("Bytes")),
             "receipt": _RECEIPT,

@@ -11,17 +11,24 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from stronghold_cli.protocol.audit import DocumentReference
-from stronghold_cli.protocol.documents.agent import NO_LIMITS
+from stronghold_cli.protocol.documents.agent import NO_LIMITS, Limits
 from stronghold_cli.protocol.documents.leaves import decode_entry_leaf, decode_member_leaf, document_key
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import encode_base64
 from stronghold_cli.protocol.envelope import Envelope, decode_envelope
 from stronghold_cli.protocol.errors import MalformedError, Refused, Unavailable
-from stronghold_cli.protocol.messages_pull import Entry, OwnContents, Proven, PullAnswer, SelfAnswer
+from stronghold_cli.protocol.messages_pull import (
+    Entry,
+    OwnContents,
+    Proven,
+    PullAnswer,
+    SelfAnswer,
+    encode_own_members,
+)
 from stronghold_cli.protocol.names import caseless, nfc
 from stronghold_server.service import Effect, NotQuick, Plan, Request, Tools
 from stronghold_server.states import KnownPull, LoadedState
-from stronghold_server.store.interface import Reader, TokenRow, Writer
+from stronghold_server.store.interface import Reader, TokenRow, UsedToken, Writer
 from stronghold_server.token_limits import LiveToken, RateLimits, require_live, require_not_ended, require_uses_left
 
 MAX_LINKS: Final = 1_000_000
@@ -37,6 +44,7 @@ _SHARE: Final = b',"share":"'
 _SEAL: Final = b'","seal":'
 _WRAP: Final = b',"wrap":'
 Parts: TypeAlias = tuple[bytes, bytes, bytes]
+KnownParts: TypeAlias = tuple[KnownPull, Parts, Parts]
 
 
 class Pulls:
@@ -51,33 +59,15 @@ class Pulls:
         profile = _choose_profile(request, loaded, live)
         group_id = _group_of(live, profile)
         shared = loaded.shared.get((profile.id, group_id, anchor))
-        own = loaded.answers.get((live.token_id, profile.id))
         if shared is None:
             if request.is_quick and loaded.state.contents[profile.id].document.entries.size > MAX_QUICK:
                 raise NotQuick
             shared, own = _cut(_gather(reader, loaded, live, profile, anchor))
             loaded.shared.keep((profile.id, group_id, anchor), shared)
             loaded.answers.keep((live.token_id, profile.id), own)
-        elif own is None:
-            own = _cut(_gather(reader, loaded, live, profile, None))[1]
-            loaded.answers.keep((live.token_id, profile.id), own)
-        known = KnownPull(live=live, document=_contents_of(loaded, profile), group_id=group_id, anchor=anchor)
-        if live.token.limits == NO_LIMITS:
-            loaded.pulls.keep((live.token_id, request.received.query), known)
-        return _deliver(request, loaded, known, (shared, own))
-
-    def plan_known_pull(self, request: Request, loaded: LoadedState) -> Plan | None:
-        """The plan of a pull that was made before in the same words, in the same state, by a token without limits.
-
-        All that can have changed is the time, and what the transaction looks at again.
-        """
-        token = _token_of(request)
-        known = loaded.pulls.get((token.token_id, request.received.query))
-        if known is None or known.live.ends_by(request.now):
-            return None
-        shared = loaded.shared.get((known.document.id, known.group_id, known.anchor))
-        own = loaded.answers.get((token.token_id, known.document.id))
-        return None if shared is None or own is None else _deliver(request, loaded, known, (shared, own))
+        else:
+            own = _own_parts(reader, loaded, live, profile, group_id)
+        return _deliver(request, loaded, _keep_known(request, loaded, live, profile, anchor), (shared, own))
 
     def plan_self(self, _: Tools, request: Request, reader: Reader, loaded: LoadedState) -> Plan:
         """GET /v1/self?org=SHA256: the agent's own document, its groups, and the profiles granted to them.
@@ -117,20 +107,75 @@ class Pulls:
         return live, _anchor_of(request, *parameters)
 
 
+def known_parts(loaded: LoadedState, token_id: bytes, query: str) -> KnownParts | None:
+    """What a pull in these words gets from memory alone: it was made before, in this state, by a token without limits.
+
+    All that can have changed since is the time, and what the transaction of its entry looks at (``require_share``).
+    """
+    known = loaded.pulls.get((token_id, query))
+    if known is None:
+        return None
+    shared = loaded.shared.get((known.document.id, known.group_id, known.anchor))
+    own = loaded.answers.get((token_id, known.document.id))
+    return None if shared is None or own is None else (known, shared, own)
+
+
+def plan_parts(request: Request, reader: Reader, loaded: LoadedState) -> KnownParts | None:
+    """The same for a pull of an unlimited token that was not made yet, where its group's part is in memory.
+
+    ``Refused`` as for every pull.
+    """
+    live = require_live(loaded.state, _token_of(request), request.received.address, request.now)
+    anchor = _anchor_of(request, "profile", "profile_id")
+    profile = _choose_profile(request, loaded, live)
+    group_id = _group_of(live, profile)
+    shared = loaded.shared.get((profile.id, group_id, anchor))
+    if shared is None:
+        return None
+    own = _own_parts(reader, loaded, live, profile, group_id)
+    return _keep_known(request, loaded, live, profile, anchor), shared, own
+
+
+def require_share(used: UsedToken, limits: Limits) -> bytes:
+    """The token's share, where it has not ended and this use was still its; else ``Refused``."""
+    require_not_ended(used.token)
+    require_uses_left(used.token, limits, counted=1)
+    if used.share is None:
+        raise Refused("TOKEN_REVOKED", "the token has been revoked")
+    return used.share
+
+
 def _deliver(request: Request, loaded: LoadedState, known: KnownPull, parts: tuple[Parts, Parts]) -> Plan:
     """The plan that puts the share into an answer, if the token still is what it was."""
     live = known.live
 
     def apply(writer: Writer) -> Effect:
-        used = writer.use_token(request.org_id, live.token_id, request.now)
-        require_not_ended(used.token)
-        require_uses_left(used.token, live.token.limits, counted=1)
-        if used.share is None:
-            raise Refused("TOKEN_REVOKED", "the token has been revoked")
-        body = _join(*parts, encode_base64(used.share).encode("ascii"))
-        return Effect(body=body, head_seq=loaded.state.seq, document=known.document, code=live.code)
+        share = require_share(writer.use_token(request.org_id, live.token_id, request.now), live.token.limits)
+        return Effect(body=join(*parts, share), head_seq=loaded.state.seq, document=known.document, code=live.code)
 
     return Plan(head_sha256=loaded.head_sha256, apply=apply, settle=None)
+
+
+def _keep_known(request: Request, loaded: LoadedState, live: LiveToken, profile: Profile, anchor: bytes) -> KnownPull:
+    """What the same words get from now on; kept where nothing has to be counted."""
+    document, group_id = _contents_of(loaded, profile), _group_of(live, profile)
+    known = KnownPull(live=live, document=document, group_id=group_id, anchor=anchor)
+    if live.token.limits == NO_LIMITS:
+        loaded.pulls.keep((live.token_id, request.received.query), known)
+    return known
+
+
+def _own_parts(reader: Reader, loaded: LoadedState, live: LiveToken, profile: Profile, group_id: bytes) -> Parts:
+    """What is the token's own in its answer, kept or made now: a point read, two proofs and their encoding."""
+    own = loaded.answers.get((live.token_id, profile.id))
+    if own is None:
+        members = loaded.tree("members", group_id)
+        member = members[live.token_id]
+        seal_sha256 = decode_member_leaf(member).sealed_sha256
+        seal = require_blobs(reader, loaded.state.org_id, {seal_sha256})[seal_sha256]
+        own = encode_own_members(_prove(loaded, "agent", live.agent.id), member, members.prove(live.token_id), seal)
+        loaded.answers.keep((live.token_id, profile.id), own)
+    return own
 
 
 def _contents_of(loaded: LoadedState, profile: Profile) -> DocumentReference:
@@ -198,19 +243,19 @@ def _group_of(live: LiveToken, profile: Profile) -> bytes:
     return min(profile.grants.keys() & live.agent.groups)
 
 
-def _gather(reader: Reader, loaded: LoadedState, live: LiveToken, profile: Profile, anchor: bytes | None) -> bytes:
-    """The whole answer with an empty share; without an anchor, one without the org's links and the entries."""
+def _gather(reader: Reader, loaded: LoadedState, live: LiveToken, profile: Profile, anchor: bytes) -> bytes:
+    """The whole answer with an empty share."""
     state = loaded.state
     group_id = _group_of(live, profile)
     members = loaded.tree("members", group_id)
     member = members[live.token_id]
     seal_sha256 = decode_member_leaf(member).sealed_sha256
     wrap_sha256 = profile.grants[group_id].wrap_sha256
-    leaves: Mapping[bytes, bytes] = loaded.tree("entries", profile.id) if anchor is not None else {}
+    leaves: Mapping[bytes, bytes] = loaded.tree("entries", profile.id)
     hashes = {key: leaf.ciphertext_sha256 for key in leaves if (leaf := decode_entry_leaf(leaves[key])).is_live}
     blobs = require_blobs(reader, state.org_id, {seal_sha256, wrap_sha256, *hashes.values()})
     return PullAnswer(
-        org=() if anchor is None else org_links(reader, state.org_id, anchor),
+        org=org_links(reader, state.org_id, anchor),
         head=state.head.envelope,
         structure=state.structure.envelope,
         agent=_prove(loaded, "agent", live.agent.id),
@@ -243,11 +288,12 @@ def _cut(body: bytes) -> tuple[Parts, Parts]:
     return (before, documents, after), (agent, member, seal)
 
 
-def _join(shared: Parts, own: Parts, share: bytes) -> bytes:
-    """The answer of which these are the parts."""
+def join(shared: Parts, own: Parts, share: bytes) -> bytes:
+    """The body of which these are the parts."""
     before, documents, after = shared
     agent, member, seal = own
-    return b"".join((before, _AGENT, agent, _PROFILE, documents, _MEMBER, member, _SHARE, share, _SEAL, seal, _WRAP, after))
+    text = encode_base64(share).encode("ascii")
+    return b"".join((before, _AGENT, agent, _PROFILE, documents, _MEMBER, member, _SHARE, text, _SEAL, seal, _WRAP, after))
 
 
 def require_blobs(reader: Reader, org_id: bytes, hashes: set[bytes]) -> dict[bytes, bytes]:

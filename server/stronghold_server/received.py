@@ -15,7 +15,7 @@ from stronghold_server.refusals import Unlogged
 
 CORRELATION_BYTES: Final = 16
 MAX_USER_AGENT: Final = 256
-_SIGNED: Final = (b"content-digest", b"signature-input", b"signature")
+_READ: Final = (b"host", b"user-agent", b"content-digest", b"signature-input", b"signature")
 
 
 class Name(Record):
@@ -55,11 +55,14 @@ def split_name(name: str) -> Name:
 
 def find_name(names: Iterable[Name], host: str, path: str) -> Name:
     """The configured name that the Host header selects; of several base paths the longest that the path begins with."""
-    same_host = [name for name in names if name.authority == host.lower()]
+    authority = host.lower()
+    same_host = [name for name in names if name.authority == authority]
     if not same_host:
         raise Unlogged(
             "AUTHORITY_UNKNOWN", "the server does not know itself under this address", counted="authority_unknown"
         )
+    if len(same_host) == 1:
+        return same_host[0]
     fitting = [name for name in same_host if name.base_path and path.startswith(f"{name.base_path}/")]
     return max(fitting or same_host, key=lambda name: len(name.base_path) if name in fitting else -len(name.base_path))
 
@@ -72,29 +75,29 @@ def route_path(names: Iterable[Name], path: str) -> str:
 
 def read_request(scope: Any, body: bytes, names: Iterable[Name], correlation_id: bytes) -> Received:
     """The request of an ASGI scope; raises ``Unlogged`` where the server is not meant."""
-    lines: dict[bytes, list[str]] = {}
+    lines: dict[bytes, list[str]] = {header: [] for header in _READ}
     for header, value in scope["headers"]:
-        lines.setdefault(header, []).append(value.decode("latin-1"))
-    hosts = lines.get(b"host", [])
+        if header in lines:
+            lines[header].append(value.decode("latin-1"))
+    hosts = lines[b"host"]
     if len(hosts) != 1:
         raise Unlogged("MALFORMED", "a request has not exactly one Host header", counted="malformed")
     path, query = raw_target(scope)
     name = find_name(names, hosts[0], path)
     if not path.startswith(f"{name.base_path}/"):
         path = name.base_path + path
-    content_digest, signature_input, signature = (lines.get(header, []) for header in _SIGNED)
     client = scope.get("client")
     return Received(
         method=scope["method"],
         authority=name.authority,
         target=f"{path}?{query}" if query else path,
         query=query,
-        content_digest=content_digest,
-        signature_input=signature_input,
-        signature=signature,
+        content_digest=lines[b"content-digest"],
+        signature_input=lines[b"signature-input"],
+        signature=lines[b"signature"],
         body=body,
         address=client[0] if client else "",
-        user_agent=" ".join(lines.get(b"user-agent", []))[:MAX_USER_AGENT],
+        user_agent=" ".join(lines[b"user-agent"])[:MAX_USER_AGENT],
         correlation_id=correlation_id,
     )
 

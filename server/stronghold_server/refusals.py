@@ -37,6 +37,7 @@ STATUSES: Final[dict[str, int]] = {
     "ANCHOR_UNKNOWN": 409,
     "PROFILE_REQUIRED": 409,
     "AHEAD_FULL": 409,
+    "HISTORY_FULL": 409,
     "TOO_LARGE": 413,
     "AUTHORITY_UNKNOWN": 421,
     "COMMIT_REFUSED": 422,

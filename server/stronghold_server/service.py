@@ -17,8 +17,7 @@ from stronghold_cli.protocol.audit import DocumentReference
 from stronghold_cli.protocol.documents.agent import Rate
 from stronghold_cli.protocol.errors import Refused, StrongholdError
 from stronghold_cli.protocol.record import Record
-from stronghold_cli.protocol.requests import RequestSignature
-from stronghold_server.access import Caller, authenticate, read_signature, require_kind, verify
+from stronghold_server.access import Caller, authenticate, read_signature, require_kind
 from stronghold_server.counts import Counts, Times
 from stronghold_server.deliveries import Deliveries
 from stronghold_server.ledger import Entries, Outcome
@@ -101,7 +100,6 @@ class Tools(Record):
 
 
 ReadPlan: TypeAlias = Callable[[Tools, Request, Reader, LoadedState], Plan]
-KnownPlan: TypeAlias = Callable[[Request, LoadedState], Plan | None]
 WritePlan: TypeAlias = Callable[[Tools, Request], Plan]
 
 
@@ -110,8 +108,6 @@ class Verb(Record):
 
     ``plan`` runs inside one snapshot and with the state that belongs to it. ``plan_write``, for the routes that change the
     state, opens snapshots itself, so that a long check holds none open. ``is_quick`` plans run in the event loop's thread.
-    ``plan_known`` makes a plan from memory alone, without a snapshot; it refuses and counts nothing, but gives None
-    wherever it is not sure.
     """
 
     kind: str
@@ -119,33 +115,25 @@ class Verb(Record):
     plan: ReadPlan | None
     plan_write: WritePlan | None
     is_quick: bool
-    plan_known: KnownPlan | None = None
 
 
 async def perform(tools: Tools, verb: Verb, received: Received, org_id: bytes | None, subject: bytes) -> bytes:
     """Carry a request out and return the body of its answer; raises ``Refused``, an ``Unlogged`` one without an entry."""
     now = tools.now()
     signature = read_signature(received)
-    known = _plan_known(tools, verb, received, signature, now)
-    if known is None:
-        with tools.store.read() as reader:
-            caller = authenticate(signature, reader, org_id, verb.key_kind, now)
-        if caller.token is not None:
-            tools.tokens.keep(caller.token)
-        request = Request(received=received, caller=caller, subject=subject, now=now, is_first_attempt=True)
-        plan = None
-    else:
-        request, plan = known
+    with tools.store.read() as reader:
+        caller = authenticate(signature, reader, org_id, verb.key_kind, now)
+    if caller.token is not None:
+        tools.tokens.keep(caller.token)
+    request = Request(received=received, caller=caller, subject=subject, now=now, is_first_attempt=True)
     tools.times.see(request.org_id, request.caller.signature.created)
     for _ in range(MAX_ATTEMPTS):
         try:
-            if plan is None:
-                require_kind(request.caller, verb.key_kind)
-                plan = await _make_plan(tools, verb, request)
-                request = request.replace(is_first_attempt=False)
+            require_kind(request.caller, verb.key_kind)
+            plan = await _make_plan(tools, verb, request)
+            request = request.replace(is_first_attempt=False)
             effect = await _write(tools, partial(_carry_out, tools, verb, request, plan))
         except StateMoved:
-            plan = None
             continue
         except StrongholdError as error:
             refusal = as_refusal(error)
@@ -157,30 +145,6 @@ async def perform(tools: Tools, verb: Verb, received: Received, org_id: bytes | 
             plan.settle()
         return effect.body
     raise Unlogged("BUSY", "the state of the org changes too quickly", retry_after=1)
-
-
-def _plan_known(
-    tools: Tools, verb: Verb, received: Received, signature: RequestSignature, now: int
-) -> tuple[Request, Plan] | None:
-    """The plan of a verified request that memory alone can answer: a token, a state and an answer that are all known.
-
-    Nothing of it is believed to be the newest: the plan names the head that it was made for, which is compared in the
-    transaction, where the token is asked for too. None wherever the store has to be asked first; ``Unlogged`` where the
-    signature is not the token's.
-    """
-    if verb.plan_known is None or signature.key_id.kind != "t":
-        return None
-    token = tools.tokens.get(signature.key_id.raw)
-    loaded = None if token is None else tools.states.newest(token.org_id)
-    if token is None or loaded is None:
-        return None
-    caller = Caller(org_id=token.org_id, signature=signature, token=token, operator=None)
-    request = Request(received=received, caller=caller, subject=b"", now=now, is_first_attempt=True)
-    plan = verb.plan_known(request, loaded)
-    if plan is None:
-        return None
-    verify(signature, token.auth_public_key, now)
-    return request, plan
 
 
 async def _make_plan(tools: Tools, verb: Verb, request: Request) -> Plan:

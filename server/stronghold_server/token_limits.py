@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from typing import Final
 
 from stronghold_cli.protocol.audit import DEPRECATED
-from stronghold_cli.protocol.documents.agent import Agent, Limits, Rate, Token, is_locked_down
+from stronghold_cli.protocol.documents.agent import NO_LIMITS, Agent, Limits, Rate, Token, is_locked_down
 from stronghold_cli.protocol.errors import Refused
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.state import OrgState
@@ -58,6 +58,13 @@ def require_live(state: OrgState, row: TokenRow, address: str, now: int) -> Live
         raise Refused("ADDRESS_DENIED", "the token may not be used from this address")
     require_uses_left(row, token.limits)
     return live
+
+
+def is_unlimited(state: OrgState, row: TokenRow) -> bool:
+    """Whether the token is there and nothing of its uses has to be counted or looked at."""
+    agent = state.agents.get(row.agent_id)
+    token = None if agent is None else agent.tokens.get(row.token_id)
+    return token is not None and token.limits == NO_LIMITS
 
 
 def require_not_ended(row: TokenRow) -> None:

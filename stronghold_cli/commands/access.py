@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stronghold_cli.commands.acting import open_vault
+from stronghold_cli.commands.listing import LimitOption, page_of, place_of
 from stronghold_cli.commands.removing import quoted
 from stronghold_cli.output import emit_json, emit_line, settings, table
 from stronghold_cli.protocol.encoding import JsonValue
@@ -31,6 +32,11 @@ def list_access(
         str | None, typer.Option("--profile", "-p", metavar="PROFILE", help="Only who reaches this profile.")
     ] = None,
     group: Annotated[str | None, typer.Option("--group", metavar="GROUP", help="Only what is reached through it.")] = None,
+    limit: LimitOption = None,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="ID/PROFILE", help="Go on after this row, as the page before said."),
+    ] = None,
 ) -> None:
     """List who may read which profile, and through which groups. It comes from the signed documents, not from the server.
 
@@ -54,6 +60,8 @@ def list_access(
         and profile_id in (None, reach.profile.id)
         and (group_id is None or group_id in reach.groups)
     ]
+    start = 0 if after is None else place_of([_cursor(reach) for reach in found], after, "rows") + 1
+    page = page_of(found, "rows", limit=limit, start=start, cursor=_cursor)
     if settings().json:
         emit_json(
             [
@@ -65,11 +73,12 @@ def list_access(
                     "groups": [state.groups[id_].name for id_ in reach.groups],
                     "stopped_by": list(reach.hindrances),
                 }
-                for reach in found
+                for reach in page.items
             ]
         )
     else:
-        table([_row(state, reach) for reach in found], ("who", "kind", "profile", "through", "at present"))
+        table([_row(state, reach) for reach in page.items], ("who", "kind", "profile", "through", "at present"))
+    page.tell()
 
 
 @app.command()
@@ -124,6 +133,12 @@ _REMEDIES = {
 def _row(state: OrgState, reach: Reach) -> tuple[object, ...]:
     groups = ", ".join(state.groups[id_].name for id_ in reach.groups)
     return (reach.name, reach.kind, reach.profile.name, groups, ", ".join(reach.hindrances) or "reads")
+
+
+def _cursor(reach: Reach) -> str:
+    from stronghold_cli.vault.lookup import shown_id
+
+    return f"{shown_id('agent' if reach.kind == 'agent' else 'operator', reach.id)}/{reach.profile.name}"
 
 
 def _why_not(state: OrgState, agent: Agent, profile: Profile) -> str:

@@ -11,6 +11,7 @@ import typer
 from stronghold_cli.commands.acting import current_account, open_vault
 from stronghold_cli.commands.agent_exposure import agent_exposure
 from stronghold_cli.commands.agent_removal import agent_compromised, delete_agent
+from stronghold_cli.commands.listing import AfterOption, LimitOption, page_of, place_after
 from stronghold_cli.commands.minting import ServerOption, TokenFileTarget, prepare_token_file, show_token, token_address
 from stronghold_cli.commands.times import expiry
 from stronghold_cli.commands.token_options import read_labels
@@ -112,29 +113,37 @@ def list_agents(
         list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="Only agents with this label; repeatable.")
     ] = None,
     group: Annotated[str | None, typer.Option("--group", metavar="GROUP", help="Only agents in this group.")] = None,
+    limit: LimitOption = None,
+    after: AfterOption = None,
 ) -> None:
     """List the agents with their state, labels, groups and number of tokens.
 
     Example: stronghold agent list --label env=prod
     """
     from stronghold_cli.commands.agent_view import AGENT_HEADERS, agent_row, agent_value
-    from stronghold_cli.vault.lookup import find_group
+    from stronghold_cli.protocol.laid_documents import names_of
+    from stronghold_cli.protocol.names import ID_PREFIXES
+    from stronghold_cli.vault.lookup import find_group, shown_id
 
     labels = read_labels(label or ())
     state, now = open_vault().state, int(time.time())
     wanted = None if group is None else find_group(state.groups, group).id
-    found = sorted(
-        (
-            agent
+    names = dict(names_of(state.agents))
+    if labels or wanted is not None:
+        names = {
+            agent.id: agent.name
             for agent in state.agents.values()
             if labels.items() <= agent.labels.items() and (wanted is None or wanted in agent.groups)
-        ),
-        key=lambda item: item.name,
-    )
+        }
+    named = sorted((name, shown_id("agent", id_), id_) for id_, name in names.items())
+    start = place_after([each[:2] for each in named], after, "agents", ID_PREFIXES["agent"])
+    page = page_of(named, "agents", limit=limit, start=start, cursor=lambda each: each[0])
+    agents = [state.agents[id_] for _, _, id_ in page.items]
     if settings().json:
-        emit_json([agent_value(state, agent, now) for agent in found])
+        emit_json([agent_value(state, agent, now) for agent in agents])
     else:
-        table([agent_row(state, agent, now) for agent in found], AGENT_HEADERS)
+        table([agent_row(state, agent, now) for agent in agents], AGENT_HEADERS)
+    page.tell()
 
 
 @app.command()

@@ -84,9 +84,13 @@ def _names(vault: Vault, entries: Iterable[Exposed]) -> dict[bytes, str]:
     names = {item.secret_id: f"{SECRET_PREFIX}{item.secret_id.hex()}" for item in entries}
     for profile_id in {item.profile_id for item in entries} & vault.state.profiles.keys():
         profile = vault.state.profiles[profile_id]
+        # Names stand beside the values, so only what is asked about is fetched.
+        are_live = {item.current is not None for item in entries if item.profile_id == profile_id}
         try:
-            names.update((stored.id, name) for name, stored in read_opened(vault, profile).secrets.items())
-            names.update((gone.id, gone.name) for gone in read_deleted(vault, profile))
+            if True in are_live:
+                names.update((stored.id, name) for name, stored in read_opened(vault, profile).secrets.items())
+            if False in are_live:
+                names.update((gone.id, gone.name) for gone in read_deleted(vault, profile))
         except (Refused, UsageError):
             continue
     return names

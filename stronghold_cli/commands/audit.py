@@ -31,6 +31,10 @@ def _group() -> None:
 @app.command("list")
 def list_entries(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many of the newest entries.")] = 50,
+    before: Annotated[
+        int | None,
+        typer.Option("--before", metavar="ENTRY", min=1, help="Only entries before this one: older pages."),
+    ] = None,
     agent: Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="What it asked for, and acts on it.")] = None,
     token: Annotated[str | None, typer.Option("--token", metavar="TOKEN", help="A token's id, name, or end.")] = None,
     profile: Annotated[
@@ -68,9 +72,10 @@ def list_entries(
     vault = open_vault()
     with ProgressBar() as bar:
         vault.progress = bar
-        entries = read_log(vault, wanted, limit)
+        entries = read_log(vault, wanted, limit, before)
     if settings().json:
         emit_json([_value(entry) for entry in entries])
+        _tell_older(entries, limit)
         return
     rows = [
         (
@@ -85,6 +90,7 @@ def list_entries(
         for entry in entries
     ]
     table(rows, ("entry", "time", "", "who", "asked for", "what", "outcome"))
+    _tell_older(entries, limit)
 
 
 @app.command()
@@ -115,6 +121,11 @@ def show(number: Annotated[int, typer.Argument(metavar="ENTRY", min=0, help="The
         say("Not verified: no known key signed this very request, or the commit's head is signed by somebody else.")
     if entry.had_ended:
         say("The token had ended before: by the holder of an ended key.")
+
+
+def _tell_older(entries: list[Entry], limit: int) -> None:
+    if len(entries) == limit and entries[0].leaf.index:
+        say(f"The newest {limit} that match are shown. For older ones, add: --before {entries[0].leaf.index}")
 
 
 def _who(entry: Entry) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stronghold_cli.commands.acting import open_vault
+from stronghold_cli.commands.listing import AfterOption, LimitOption, page_of, place_after
 from stronghold_cli.commands.removing import carry_out, counted, named, show_exposure
 from stronghold_cli.commands.typed import YesOption
 from stronghold_cli.output import confirm, emit_json, emit_line, say, settings, table
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from stronghold_cli.vault.rekeying import Rekeyed
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+_MOST_NAMED = 5
 
 
 @app.command()
@@ -42,26 +46,26 @@ def create(name: Annotated[str, typer.Argument(help="The new group's name.")]) -
 
 
 @app.command("list")
-def list_groups() -> None:
-    """List the groups with their agents, operators and profiles.
+def list_groups(limit: LimitOption = None, after: AfterOption = None) -> None:
+    """List the groups with their agents, operators and profiles; on a terminal the first names of each.
 
     Example: stronghold group list
     """
+    from stronghold_cli.protocol.names import ID_PREFIXES
+    from stronghold_cli.vault.lookup import shown_id
+
     state = open_vault().state
-    values = [_value(state, group) for group in sorted(state.groups.values(), key=lambda item: item.name)]
+    groups = sorted(state.groups.values(), key=lambda item: item.name)
+    named = [(group.name, shown_id("group", group.id)) for group in groups]
+    start = place_after(named, after, "groups", ID_PREFIXES["group"])
+    page = page_of(groups, "groups", limit=limit, start=start, cursor=lambda group: group.name)
+    values = _values(state, page.items)
     if settings().json:
         emit_json([value.to_json() for value in values])
-        return
-    rows = [
-        (
-            value.name,
-            ", ".join(value.agents) or "-",
-            ", ".join(value.operators) or "-",
-            ", ".join(value.profiles) or "-",
-        )
-        for value in values
-    ]
-    table(rows, ("group", "agents", "operators", "profiles"))
+    else:
+        rows = [(value.name, _joined(value.agents), _joined(value.operators), _joined(value.profiles)) for value in values]
+        table(rows, ("group", "agents", "operators", "profiles"))
+    page.tell()
 
 
 @app.command()
@@ -73,7 +77,7 @@ def show(name: Annotated[str, typer.Argument(help="The group's name or id.")]) -
     from stronghold_cli.vault.lookup import find_group
 
     state = open_vault().state
-    value = _value(state, find_group(state.groups, name))
+    (value,) = _values(state, [find_group(state.groups, name)])
     if settings().json:
         emit_json(value.to_json())
         return
@@ -237,7 +241,7 @@ def delete(name: Annotated[str, typer.Argument(help="The group's name or id.")],
     vault = open_vault()
     before = vault.state
     group = find_group(before.groups, name)
-    value = _value(before, group)
+    (value,) = _values(before, [group])
     lost = f" {counted(len(value.agents), 'agent')} in it no longer read {named(value.profiles)} through it."
     if not confirm(f"Delete the group {group.name!r} for ever?{lost if value.agents and value.profiles else ''}", yes):
         say("Nothing was changed.")
@@ -278,15 +282,35 @@ class _Shown(Record):
         return {name: getattr(self, name) for name in self.members}
 
 
-def _value(state: OrgState, group: Group) -> _Shown:
+def _values(state: OrgState, groups: Iterable[Group]) -> list[_Shown]:
+    """The groups by names; agents and profiles are gone through once for all of them."""
     from stronghold_cli.vault.lookup import shown_id
 
+    groups = list(groups)
+    agents: dict[bytes, list[str]] = {group.id: [] for group in groups}
+    profiles: dict[bytes, list[str]] = {group.id: [] for group in groups}
+    for agent in state.agents.values():
+        for group_id in agents.keys() & set(agent.groups):
+            agents[group_id].append(agent.name)
+    for profile in state.profiles.values():
+        for group_id in profiles.keys() & profile.grants.keys():
+            profiles[group_id].append(profile.name)
     operators = state.org.document.operators
-    return _Shown(
-        id=shown_id("group", group.id),
-        name=group.name,
-        agents=sorted(agent.name for agent in state.agents.values() if group.id in agent.groups),
-        operators=sorted(operators[operator_id].name for operator_id in group.operators),
-        profiles=sorted(profile.name for profile in state.profiles.values() if group.id in profile.grants),
-        key_epoch=group.epoch,
-    )
+    return [
+        _Shown(
+            id=shown_id("group", group.id),
+            name=group.name,
+            agents=sorted(agents[group.id]),
+            operators=sorted(operators[operator_id].name for operator_id in group.operators),
+            profiles=sorted(profiles[group.id]),
+            key_epoch=group.epoch,
+        )
+        for group in groups
+    ]
+
+
+def _joined(names: list[str]) -> str:
+    """Names in one cell: all of them, and on a terminal the first few."""
+    shown = names[:_MOST_NAMED] if sys.stdout.isatty() else names
+    more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+    return f"{', '.join(shown)}{more}" or "-"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stronghold_cli.commands.acting import open_vault
+from stronghold_cli.commands.listing import AfterIdOption, LimitOption, page_of, place_of
 from stronghold_cli.output import ago, emit_json, say, settings, table, when
 from stronghold_cli.protocol.encoding import JsonValue
 from stronghold_cli.protocol.errors import UsageError
@@ -80,8 +81,11 @@ def lockdown(
 
 
 @app.command("list")
-def list_lockdowns() -> None:
-    """List the lockdowns in force: whom they stop, since when, and why.
+def list_lockdowns(
+    limit: LimitOption = None,
+    after: AfterIdOption = None,
+) -> None:
+    """List the lockdowns in force, the oldest first: whom they stop, since when, and why.
 
     Example: stronghold lockdown list
     """
@@ -89,16 +93,18 @@ def list_lockdowns() -> None:
 
     state = open_vault().state
     lockdowns = state.structure.document.lockdowns
-    stopped = [len(stopped_by(state.agents, item)) for item in lockdowns]
+    start = 0 if after is None else place_of([shown_lockdown(item) for item in lockdowns], after, "lockdowns") + 1
+    page = page_of(lockdowns, "lockdowns", limit=limit, start=start, cursor=shown_lockdown)
+    stopped = [(item, len(stopped_by(state.agents, item))) for item in page.items]
     if settings().json:
-        emit_json([{**_value(item, state), "stopped": count} for item, count in zip(lockdowns, stopped, strict=True)])
-        return
-    now = int(time.time())
-    rows = [
-        (shown_lockdown(item), _whom(item, state), count, ago(item.created, now), item.reason)
-        for item, count in zip(lockdowns, stopped, strict=True)
-    ]
-    table(rows, ("lockdown", "whom", "agents", "since", "reason"))
+        emit_json([{**_value(item, state), "stopped": count} for item, count in stopped])
+    else:
+        now = int(time.time())
+        rows = [
+            (shown_lockdown(item), _whom(item, state), count, ago(item.created, now), item.reason) for item, count in stopped
+        ]
+        table(rows, ("lockdown", "whom", "agents", "since", "reason"))
+    page.tell()
 
 
 @app.command()

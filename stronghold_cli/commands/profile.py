@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stronghold_cli.commands.acting import open_vault
+from stronghold_cli.commands.listing import AfterOption, LimitOption, page_of, place_after
 from stronghold_cli.commands.removing import carry_out, counted, named
 from stronghold_cli.commands.typed import YesOption
 from stronghold_cli.output import ago, confirm, emit_json, emit_line, say, settings, table, when
@@ -47,18 +48,22 @@ def create(
 
 
 @app.command("list")
-def list_profiles() -> None:
+def list_profiles(limit: LimitOption = None, after: AfterOption = None) -> None:
     """List the profiles of the org.
 
     Example: stronghold profile list
     """
+    from stronghold_cli.protocol.names import ID_PREFIXES
     from stronghold_cli.vault.lookup import shown_id
 
-    state = open_vault().state
-    now = int(time.time())
+    state, now = open_vault().state, int(time.time())
+    profiles = sorted(state.profiles.values(), key=lambda item: item.name)
+    named = [(profile.name, shown_id("profile", profile.id)) for profile in profiles]
+    start = place_after(named, after, "profiles", ID_PREFIXES["profile"])
+    page = page_of(profiles, "profiles", limit=limit, start=start, cursor=lambda profile: profile.name)
     rows: list[tuple[object, ...]] = []
     values: list[JsonValue] = []
-    for profile in sorted(state.profiles.values(), key=lambda item: item.name):
+    for profile in page.items:
         contents = state.contents[profile.id].document
         count = sum(entry.is_live for entry in state.entries(profile.id).values())
         groups = sorted(state.groups[group_id].name for group_id in profile.grants)
@@ -78,6 +83,7 @@ def list_profiles() -> None:
         emit_json(values)
     else:
         table(rows, ("profile", "secrets", "version", "changed", "groups"))
+    page.tell()
 
 
 @app.command()
@@ -162,32 +168,35 @@ def edit(
 def copy(
     name: Annotated[str, typer.Argument(help="The profile's name or id.")],
     new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="The new profile's name.")],
-    no_group: Annotated[
-        bool, typer.Option("--no-group", help="Do not make a group of the same name that may read it.")
-    ] = False,
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="GROUP", help="The group that may read it, by name or id; else a new one of the same name."),
+    ] = None,
 ) -> None:
     """Make a profile with the current values and notes of another one. Its history and its readers stay behind.
 
     Example: stronghold profile copy production staging
     """
-    from stronghold_cli.vault.lookup import find_again, find_profile, shown_id
+    from stronghold_cli.vault.lookup import find_again, find_group, find_profile, shown_id
     from stronghold_cli.vault.profiles import copy_profile, read_secrets
 
     vault = open_vault()
     found = find_profile(vault.state.profiles, name)
+    reader = None if group is None else find_group(vault.state.groups, group)
 
     def act(draft: Draft) -> tuple[Profile, int]:
         source = find_again(draft.state.profiles, found)
         known = read_secrets(vault, source)
-        return copy_profile(draft, source, known, new_name, with_group=not no_group), len(known)
+        again = None if reader is None else find_again(draft.groups(), reader)
+        return copy_profile(draft, source, known, new_name, group=again), len(known)
 
     made, count = carry_out(vault, act)
     if settings().json:
         emit_json({"id": shown_id("profile", made.id), "name": made.name, "secrets": count})
         return
     say(f"Copied {counted(count, 'secret')} of {found.name!r} into the new profile {made.name!r}.")
-    if no_group:
-        say(f"No group may read it yet: stronghold group grant GROUP {made.name}")
+    if reader is not None:
+        say(f"The group {reader.name!r} may read it.")
 
 
 @app.command()

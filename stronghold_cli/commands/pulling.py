@@ -10,7 +10,7 @@ from stronghold_cli.output import configure, confirm, emit_bytes, interactive, s
 from stronghold_cli.protocol.errors import LocalFileError, NotFound, UsageError
 
 # What is written in these formats becomes the environment of processes: of a shell, of every later step of a job (R17).
-_FOR_PROCESSES = ("shell", "github")
+_FOR_PROCESSES = ("shell", "github", "docker", "compose", "systemd", "powershell")
 
 
 def pull(
@@ -18,6 +18,10 @@ def pull(
     profile: str | None,
     output: str | None,
     format_name: str | None,
+    reader: str | None,
+    strict: bool,
+    allow: Sequence[str] | None,
+    base64_keys: Sequence[str] | None,
     only: str | None,
     exclude: str | None,
     force: bool,
@@ -25,35 +29,51 @@ def pull(
     token: str | None,
     token_file: str | None,
 ) -> None:
-    """Write a profile's secrets as a .env, to stdout or to a file.
+    """Write a profile's secrets as a .env, or in another format, to stdout or to a file.
 
     Example: stronghold env pull --profile production -o .env
     """
+    from stronghold_cli.formats.options import Options
     from stronghold_cli.formats.table import render
 
     path = None if output in (None, "-") else output
-    chosen_format = _format(format_name, path)
-    is_foreign = path is not None and _is_foreign(path) and not force
-    if is_foreign and interactive():
-        if not confirm(f"{path} was not written by stronghold. Replace it?", False):
-            say("Nothing was written.")
-            return
-        is_foreign = False
+    chosen_format = _format(format_name, path, reader)
+    _require_fitting(chosen_format, reader, strict=strict, allow=allow)
+    told = "" if path is None else leave_to_replace(path, force=force)
+    if told is None:
+        return
     read = read_profile(token, token_file, profile)
-    values = _chosen(read, only, exclude)
+    chosen = _chosen(read, only, exclude)
+    values = _in_base64(chosen, base64_keys or (), read)
+    options = Options(strict=strict, allowed=frozenset(allow or ()), path=path or "", title=read.profile_name)
     if chosen_format in _FOR_PROCESSES:
         _require_safe_names(values, allow_name or ())
-    rendered = render(chosen_format, values, random=os.urandom)
-    mask(values.values())
+    rendered = render(chosen_format, values, random=os.urandom, reader=reader, options=options)
+    mask(chosen.values())  # their base64 forms, too
     for note in rendered.notes:
         warn(note)
     if path is None:
         emit_bytes(rendered.content)
         return
     _write(path, rendered.content)
-    if is_foreign:
-        say(f"{path} was not written by stronghold; it was replaced.")
+    if told:
+        say(told)
     say(f"Wrote {_count(len(values))} of {read.profile_name!r} (version {read.version}) to {path}.")
+
+
+def leave_to_replace(path: str, *, force: bool) -> str | None:
+    """``None`` where a target must stay: it is somebody else's, and the person on the terminal said no.
+
+    Else what to say once it is replaced, which is something where it is somebody else's and nobody could be asked.
+    """
+    if not _is_foreign(path) or force:
+        return ""
+    if not interactive():
+        return f"{path} was not written by stronghold; it was replaced."
+    if confirm(f"{path} was not written by stronghold. Replace it?", False):
+        return ""
+    say("Nothing was written.")
+    return None
 
 
 def run(
@@ -109,16 +129,39 @@ def _chosen(read: ReadProfile, only: str | None, exclude: str | None) -> dict[st
     return {name: values[name] for name in names} if only is not None or names else values
 
 
+def _require_fitting(format_name: str, reader: str | None, *, strict: bool, allow: Sequence[str] | None) -> None:
+    """Tell a format, a reader or an option that does not exist or fit before anything is asked of the server."""
+    from stronghold_cli.formats.table import load
+
+    load(format_name, reader)
+    for given, name in ((strict, "--strict"), (bool(allow), "--allow")):
+        if given and (format_name != "dotenv" or reader is not None):
+            what = format_name if reader is None else f"{format_name} for {reader}"
+            raise UsageError(f"{name} is for the default dotenv: {what} is exact anyhow.", hint=f"Leave {name} out.")
+
+
+def _in_base64(values: dict[str, bytes], names: Sequence[str], read: ReadProfile) -> dict[str, bytes]:
+    """The values, those of ``names`` in base64; a name that is not written is an error."""
+    from stronghold_cli.protocol.encoding import encode_base64
+
+    for name in names:
+        if name not in values:
+            raise NotFound(f"There is no secret {name[:60]!r} to write in base64.", hint=read.names_hint())
+    return {name: encode_base64(value).encode() if name in names else value for name, value in values.items()}
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _format(wanted: str | None, path: str | None) -> str:
-    """The format asked for, that of the folder or the user, or the default; a runner's own file takes ``github`` alone."""
+def _format(wanted: str | None, path: str | None, reader: str | None) -> str:
+    """The format asked for, that of reader, folder or user, or the default; a runner's own file takes ``github`` alone."""
     from stronghold_cli.formats.table import DEFAULT_FORMAT
     from stronghold_cli.keystore.profile_choice import folder_settings, user_settings
 
-    if path is None or not _is_command_file(path):
+    if path is None or not is_command_file(path):
+        if wanted is None and reader is not None:
+            return "dotenv"
         return wanted or folder_settings().format or user_settings().format or DEFAULT_FORMAT
     if wanted not in (None, "github"):
         raise UsageError(
@@ -130,7 +173,7 @@ def _format(wanted: str | None, path: str | None) -> str:
 
 def _is_foreign(path: str) -> bool:
     """Look at a target before anything is asked of the server; whether it is a file that somebody else wrote."""
-    if _is_command_file(path):
+    if is_command_file(path):
         return False
     from stronghold_cli.formats.target import prepare_target
 
@@ -141,7 +184,7 @@ def _is_foreign(path: str) -> bool:
 
 
 def _write(path: str, content: bytes) -> None:
-    if not _is_command_file(path):
+    if not is_command_file(path):
         from stronghold_cli.formats.target import write_target
 
         write_target(path, content)
@@ -168,7 +211,7 @@ def _append(path: str, content: bytes) -> None:
             raise
 
 
-def _is_command_file(path: str) -> bool:
+def is_command_file(path: str) -> bool:
     """Whether the target is one of the files by which a GitHub Actions step speaks: these are added to, never replaced."""
     return bool(path) and any(path == os.environ.get(name) for name in ("GITHUB_ENV", "GITHUB_OUTPUT"))
 

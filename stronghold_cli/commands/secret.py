@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stronghold_cli.commands import secret_past
+from stronghold_cli.commands import generating, secret_past
 from stronghold_cli.commands.acting import open_vault, profile_choice
+from stronghold_cli.commands.listing import AfterOption, LimitOption, page_of, place_after
 from stronghold_cli.commands.reading import mask, operator_profile, read_profile
 from stronghold_cli.commands.typed import ProfileOption, TokenFileOption, TokenOption, YesOption
 from stronghold_cli.output import (
@@ -96,7 +97,7 @@ def get(
 
 
 @app.command("list")
-def list_secrets(profile: ProfileOption = None) -> None:
+def list_secrets(profile: ProfileOption = None, limit: LimitOption = None, after: AfterOption = None) -> None:
     """List the names of a profile's secrets, with versions and dates; no values.
 
     Example: stronghold secret list --profile production
@@ -105,12 +106,14 @@ def list_secrets(profile: ProfileOption = None) -> None:
 
     vault = open_vault()
     found = operator_profile(vault, profile_choice(profile).name)
-    stored = read_secrets(vault, found)
+    stored = sorted(read_secrets(vault, found).items())
+    start = place_after([(name, "") for name, _ in stored], after, "secrets", "")
+    page = page_of(stored, "secrets", limit=limit, start=start, cursor=lambda each: each[0])
     now = int(time.time())
     operators = vault.state.org.document.operators
     rows: list[tuple[object, ...]] = []
     values: list[JsonValue] = []
-    for name, item in stored.items():
+    for name, item in page.items:
         author = operators.get(item.secret.author)
         who = author.name if author is not None else f"op_{item.secret.author.hex()}"
         rows.append((name, item.version, ago(item.secret.time, now), who, item.secret.note.decode("utf-8", "replace")))
@@ -127,6 +130,7 @@ def list_secrets(profile: ProfileOption = None) -> None:
         emit_json(values)
     else:
         table(rows, ("name", "version", "changed", "by", "note"))
+    page.tell()
 
 
 @app.command()
@@ -169,6 +173,7 @@ def delete(
     say(f"Deleted {', '.join(names)} from {found.name!r}.")
 
 
+app.command()(generating.generate)
 app.command()(secret_past.history)
 app.command()(secret_past.rollback)
 app.command()(secret_past.restore)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stronghold_cli.commands.acting import open_vault, profile_choice
+from stronghold_cli.commands.listing import LimitOption, rows_wanted
 from stronghold_cli.commands.progress import ProgressBar
 from stronghold_cli.commands.reading import mask, operator_profile
 from stronghold_cli.commands.typed import ProfileOption, YesOption
 from stronghold_cli.output import ago, confirm, emit_json, say, settings, table, when
 from stronghold_cli.protocol.encoding import JsonValue
-from stronghold_cli.protocol.errors import NotFound
+from stronghold_cli.protocol.errors import NotFound, UsageError
 from stronghold_cli.protocol.names import SECRET_PREFIX
 from stronghold_cli.protocol.record import Record
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from stronghold_cli.protocol.documents.profile import Profile
     from stronghold_cli.vault.committing import Vault
     from stronghold_cli.vault.draft import Draft
-    from stronghold_cli.vault.histories import Purged, SecretHistory, Version
+    from stronghold_cli.vault.histories import OldValue, Purged, SecretHistory
 
 VersionOption = Annotated[int | None, typer.Option("--to", metavar="VERSION", min=1, help="The number of a version.")]
 NameArgument = Annotated[str, typer.Argument(help="The secret's name.")]
@@ -46,23 +47,31 @@ def history(
     name: NameArgument,
     profile: ProfileOption = None,
     show_values: Annotated[bool, typer.Option("--show-values", help="Print the values as well.")] = False,
+    limit: LimitOption = None,
+    before: Annotated[
+        int | None,
+        typer.Option("--before", metavar="VERSION", min=1, help="Only versions before this one: older pages."),
+    ] = None,
 ) -> None:
     """List the versions of a secret that are kept, the newest first: who wrote them and when. Of deleted ones too.
 
     Example: stronghold secret history DATABASE_URL --profile production
     """
-    from stronghold_cli.vault.histories import read_histories
+    from stronghold_cli.vault.histories import find_histories, read_history
 
     vault = open_vault()
     found = operator_profile(vault, profile_choice(profile).name)
-    histories = read_histories(vault, found, name)
+    ids = find_histories(vault, found, [name])
     with ProgressBar() as bar:
         vault.progress = bar
+        most = rows_wanted(limit)
+        histories = [read_history(vault, found, id_, before=before, most=most, with_values=show_values) for id_ in ids]
         rows = [row for item in histories for row in _rows(vault, found, item)]
     if show_values:
         mask(row.value for row in rows if row.value is not None)
     if settings().json:
         emit_json([_json(row, show_values) for row in rows])
+        _tell_older(histories, found)
         return
     now = int(time.time())
     headers = ("version", "", "written", "time", "by", "note", *(("value",) if show_values else ()), "id")
@@ -85,6 +94,18 @@ def history(
     for item in histories:
         if item.oldest > 1:
             say(f"The versions of {item.name} before {item.oldest} were removed for good.")
+    _tell_older(histories, found)
+
+
+def _tell_older(histories: list[SecretHistory], profile: Profile) -> None:
+    for item in histories:
+        if item.versions and item.versions[-1].number > item.oldest:
+            kept = item.current - item.oldest + 1
+            say(
+                f"{len(item.versions)} of the {kept} versions of {item.name} are shown. For older ones: "
+                f"stronghold secret history {SECRET_PREFIX}{item.id.hex()} --before {item.versions[-1].number} "
+                f"--profile {profile.name}"
+            )
 
 
 def rollback(name: NameArgument, profile: ProfileOption = None, to: VersionOption = None, yes: YesOption = False) -> None:
@@ -92,33 +113,30 @@ def rollback(name: NameArgument, profile: ProfileOption = None, to: VersionOptio
 
     Example: stronghold secret rollback DATABASE_URL --to 3 --profile production
     """
-    from stronghold_cli.vault.histories import read_history, roll_back
+    from stronghold_cli.vault.histories import roll_back
     from stronghold_cli.vault.lookup import still_there
     from stronghold_cli.vault.profiles import read_secrets
 
     vault = open_vault()
     found = operator_profile(vault, profile_choice(profile).name)
 
-    def act(draft: Draft) -> tuple[Version, bool]:
+    def act(draft: Draft) -> tuple[OldValue, bool]:
         current = still_there(draft.state, found)
         known = read_secrets(vault, current)
         if name not in known:
             raise _missing(vault, current, name)
-        past = read_history(vault, current, known[name].id)
-        version = roll_back(draft, current, known, past, to)
-        return version, draft.is_empty
+        old = roll_back(vault, draft, current, known, name, to)
+        return old, draft.is_empty
 
-    version, unchanged = act(vault.draft())
+    old, unchanged = act(vault.draft())
     if unchanged:
-        say(f"{name} has the value of version {version.number} already in {found.name!r}; nothing was changed.")
+        say(f"{name} has the value of version {old.number} already in {found.name!r}; nothing was changed.")
         return
-    if not confirm(
-        f"Set {name} in {found.name!r} to the value of version {version.number} ({_origin(vault, version)})?", yes
-    ):
+    if not confirm(f"Set {name} in {found.name!r} to the value of version {old.number} ({_origin(vault, old)})?", yes):
         say("Nothing was changed.")
         return
-    version, _ = vault.commit(act)
-    say(f"Set {name} in {found.name!r} to the value of version {version.number}.")
+    old, _ = vault.commit(act)
+    say(f"Set {name} in {found.name!r} to the value of version {old.number}.")
 
 
 def restore(name: NameArgument, profile: ProfileOption = None, to: VersionOption = None, yes: YesOption = False) -> None:
@@ -126,7 +144,7 @@ def restore(name: NameArgument, profile: ProfileOption = None, to: VersionOption
 
     Example: stronghold secret restore OLD_KEY --profile production
     """
-    from stronghold_cli.vault.histories import read_deleted, read_history
+    from stronghold_cli.vault.histories import read_deleted, require_not_there
     from stronghold_cli.vault.histories import restore as restore_secret
     from stronghold_cli.vault.lookup import still_there
     from stronghold_cli.vault.profiles import read_secrets
@@ -134,27 +152,28 @@ def restore(name: NameArgument, profile: ProfileOption = None, to: VersionOption
     vault = open_vault()
     found = operator_profile(vault, profile_choice(profile).name)
 
-    def act(draft: Draft) -> Version:
+    def act(draft: Draft) -> OldValue:
         current = still_there(draft.state, found)
         known = read_secrets(vault, current)
         gone = [item for item in read_deleted(vault, current) if name in {item.name, f"{SECRET_PREFIX}{item.id.hex()}"}]
-        if not gone and name not in known:
+        if not gone:
+            require_not_there(current, known, name)
             raise _missing(vault, current, name)
-        past = read_history(vault, current, gone[0].id if gone else known[name].id)
-        return restore_secret(draft, current, known, past, to)
+        return restore_secret(vault, draft, current, known, gone[0], to)
 
-    version = act(vault.draft())
-    question = f"Bring {name} back in {found.name!r} with the value of version {version.number} ({_origin(vault, version)})?"
+    old = act(vault.draft())
+    question = f"Bring {name} back in {found.name!r} with the value of version {old.number} ({_origin(vault, old)})?"
     if not confirm(question, yes):
         say("Nothing was changed.")
         return
-    version = vault.commit(act)
-    say(f"{name} is back in {found.name!r}, with the value of version {version.number}.")
+    old = vault.commit(act)
+    say(f"{name} is back in {found.name!r}, with the value of version {old.number}.")
 
 
 def purge(
-    names: Annotated[list[str], typer.Argument(help="The secrets' names, or ids (se_…).")],
+    names: Annotated[list[str] | None, typer.Argument(help="The secrets' names, or ids (se_…).")] = None,
     profile: ProfileOption = None,
+    every: Annotated[bool, typer.Option("--all", help="All secrets of the profile, deleted ones too.")] = False,
     keep: Annotated[int, typer.Option("--keep", min=1, metavar="N", help="Keep this many of the newest versions.")] = 1,
     yes: YesOption = False,
 ) -> None:
@@ -166,30 +185,41 @@ def purge(
     """
     from stronghold_cli.vault.histories import find_histories, require_admin
     from stronghold_cli.vault.histories import purge as purge_secret
-    from stronghold_cli.vault.lookup import still_there
+    from stronghold_cli.vault.lookup import shown_secret, still_there
 
+    if every == bool(names):
+        raise UsageError("Which secrets are meant is not clear.", hint="Give their names, or --all.")
     vault = open_vault()
     found = operator_profile(vault, profile_choice(profile).name)
+    known: dict[bytes, dict[bytes, str]] = {}  # what names mean, by contents: told once, not again for the commit
 
     def act(draft: Draft) -> list[Purged]:
         require_admin(draft)
         current = still_there(draft.state, found)
-        found_ids = {id_: each for each in names for id_ in find_histories(vault, current, each)}
-        purged = (purge_secret(draft, current, id_, each, keep) for id_, each in found_ids.items())
+        contents = draft.state.contents[current.id].document.sha256
+        if every:
+            chosen = {id_: shown_secret(id_) for id_ in draft.state.leaves("entries", current.id)}
+        else:
+            if contents not in known:
+                known[contents] = find_histories(vault, current, names or ())
+            chosen = known[contents]
+        purged = (purge_secret(draft, current, id_, each, keep) for id_, each in chosen.items())
         return [item for item in purged if item is not None]
 
     planned = act(vault.draft())
     if not planned:
         say(f"There are no versions to remove beside the newest {keep}; nothing was changed.")
         return
-    for item in planned:
-        say(f"  {item.name}: {_range(item)}")
-    question = f"Remove these versions from {found.name!r} for good? Only a backup of the server brings them back."
-    if not confirm(question, yes):
+    if not every:
+        for item in planned:
+            say(f"  {item.name}: {_range(item)}")
+    question = f"Remove {_many(planned) if every else 'these versions'} from {found.name!r} for good?"
+    if not confirm(f"{question} Only a backup of the server brings them back.", yes):
         say("Nothing was removed.")
         return
     removed = vault.commit(act)
-    say(f"Removed from {found.name!r} for good: {', '.join(f'{item.name} {_range(item)}' for item in removed)}.")
+    listed = _many(removed) if every else ", ".join(f"{item.name} {_range(item)}" for item in removed)
+    say(f"Removed from {found.name!r} for good: {listed}.")
 
 
 def _rows(vault: Vault, profile: Profile, past: SecretHistory) -> list[_Row]:
@@ -198,11 +228,10 @@ def _rows(vault: Vault, profile: Profile, past: SecretHistory) -> list[_Row]:
     signers = signers_of(vault, profile, past)
     rows = []
     for version in past.versions:
-        secret = version.secret
-        state = "current" if version is past.versions[0] else ""
-        if secret is None:
-            state = "unreadable" if version.is_unreadable else "deleted"
-        author, written = signers[version.number] if secret is None else (secret.author, secret.time)
+        state = "current" if version.number == past.current else ""
+        if version.is_deletion or version.is_unreadable:
+            state = "deleted" if version.is_deletion else "unreadable"
+        author, written = signers.get(version.number, (version.author, version.time))
         rows.append(
             _Row(
                 secret=f"{SECRET_PREFIX}{past.id.hex()}",
@@ -210,8 +239,8 @@ def _rows(vault: Vault, profile: Profile, past: SecretHistory) -> list[_Row]:
                 state=state,
                 written=written,
                 by=_name(vault, author),
-                note="" if secret is None else secret.note.decode("utf-8", "replace"),
-                value=None if secret is None else secret.value,
+                note=version.note.decode("utf-8", "replace"),
+                value=version.value,
             )
         )
     return rows
@@ -239,11 +268,8 @@ def _text(value: bytes | None) -> str:
         return f"({len(value)} bytes that are not text)"
 
 
-def _origin(vault: Vault, version: Version) -> str:
-    secret = version.secret
-    if secret is None:
-        raise TypeError("a version without a value comes from nobody")
-    return f"{ago(secret.time, int(time.time()))}, by {_name(vault, secret.author)}"
+def _origin(vault: Vault, old: OldValue) -> str:
+    return f"{ago(old.secret.time, int(time.time()))}, by {_name(vault, old.secret.author)}"
 
 
 def _name(vault: Vault, operator_id: bytes | None) -> str:
@@ -257,6 +283,11 @@ def _name(vault: Vault, operator_id: bytes | None) -> str:
 
 def _range(purged: Purged) -> str:
     return f"version {purged.first}" if purged.first == purged.last else f"versions {purged.first} to {purged.last}"
+
+
+def _many(purged: list[Purged]) -> str:
+    versions = sum(item.last - item.first + 1 for item in purged)
+    return f"{versions} version{'s' * (versions > 1)} of {len(purged)} secret{'s' * (len(purged) > 1)}"
 
 
 def _missing(vault: Vault, profile: Profile, name: str) -> NotFound:

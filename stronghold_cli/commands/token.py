@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from stronghold_cli.commands.acting import current_account, open_vault
+from stronghold_cli.commands.listing import AfterIdOption, LimitOption, page_of, place_of
 from stronghold_cli.commands.minting import ServerOption, TokenFileTarget, prepare_token_file, show_token, token_address
 from stronghold_cli.commands.times import duration, expiry
 from stronghold_cli.commands.token_options import CidrOption, RateOption, UsesOption, read_limits
@@ -73,26 +74,34 @@ def mint_token(
 @app.command("list")
 def list_tokens(
     agent: Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="Only this agent's.")] = None,
+    limit: LimitOption = None,
+    after: AfterIdOption = None,
 ) -> None:
     """List the tokens with their state, expiry, uses and maker. Those that were revoked are gone; the log keeps their trace.
 
     Example: stronghold token list --agent "CI/CD Pipeline"
     """
     from stronghold_cli.commands import agent_view
-    from stronghold_cli.vault.lookup import find_agent
+    from stronghold_cli.vault.lookup import find_agent, shown_id
 
     vault = open_vault()
     state, now = vault.state, int(time.time())
-    agents = sorted(state.agents.values(), key=lambda item: item.name)
-    if agent is not None:
-        agents = [find_agent(state.agents, agent)]
-    uses = agent_view.uses_of(vault)
+    agents = (
+        [find_agent(state.agents, agent)] if agent is not None else sorted(state.agents.values(), key=lambda it: it.name)
+    )
     tokens = [(owner, token_id) for owner in agents for token_id in agent_view.by_age(owner)]
+    ids = [shown_id("token", token_id) for _, token_id in tokens]
+    start = 0 if after is None else place_of(ids, after, "tokens") + 1
+    page = page_of(tokens, "tokens", limit=limit, start=start, cursor=lambda each: shown_id("token", each[1]))
+    uses = agent_view.uses_of(vault)
     if settings().json:
-        emit_json([agent_view.token_value(state, owner, token_id, uses, now) for owner, token_id in tokens])
-        return
-    table([agent_view.token_row(state, owner, token_id, uses, now) for owner, token_id in tokens], agent_view.TOKEN_HEADERS)
-    agent_view.warn_of_ends(agents, now)
+        emit_json([agent_view.token_value(state, owner, token_id, uses, now) for owner, token_id in page.items])
+    else:
+        rows = [agent_view.token_row(state, owner, token_id, uses, now) for owner, token_id in page.items]
+        table(rows, agent_view.TOKEN_HEADERS)
+    page.tell()
+    if not settings().json:
+        agent_view.warn_of_ends(agents, now)
 
 
 @app.command("deprecate")

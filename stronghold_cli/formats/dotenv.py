@@ -4,21 +4,20 @@ The readers disagree on quotes, escapes and ``$`` (docs/dotenv.md). A value is w
 all of them read it alike, but for ``docker --env-file``, which knows no quotes. Any other value is written so that
 python-dotenv reads it exactly, in the one of its forms that the fewest other readers take differently, and a note names
 the key and those readers. Refused is what python-dotenv cannot carry (``${``: it expands that in quotes too), and ``$(``,
-which one widespread reader runs as a command whatever the quotes.
+which one widespread reader runs as a command whatever the quotes; a key that is allowed by name is written all the same, as
+python-dotenv reads it with expansion off. With ``strict`` only the portable form is written.
 
 The reference reader is python-dotenv 1.2 as it reads a file: universal line ends, expansion on.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
-from stronghold_cli.formats.text import text_refusal
-
-_BARE = re.compile(r"[A-Za-z0-9_./+@%,^-][A-Za-z0-9_./+@%,:=^-]*")
-# docker --env-file takes lines of up to 64 KiB; longer values gain nothing from the form that it reads.
-_MAX_BARE = 60_000
+from stronghold_cli.formats.dialects import double_escaped, is_portable_bare, single_escaped
+from stronghold_cli.formats.dotenv_python import EXPANDED, is_expanded, read_file
+from stronghold_cli.formats.options import PLAIN, Options
+from stronghold_cli.formats.text import holds_no_character, text_refusal
 
 # The readers that notes speak of, in the order in which a form should serve them.
 _READERS = {
@@ -35,16 +34,25 @@ _READERS = {
 _FOREMOST = frozenset({"shell", "node", "compose"})
 
 
-def refusal(name: str, value: bytes) -> str:  # noqa: ARG001 - every format has this signature
-    """Why no ``.env`` that python-dotenv reads can carry this secret, empty if one can."""
-    if b"${" in value:
-        return "its value holds ${, which python-dotenv and others expand whatever the quotes"
+def refusal(name: str, value: bytes, options: Options = PLAIN) -> str:
+    """Why no ``.env`` should carry this secret, empty if one can."""
+    reason = text_refusal(value)
+    if reason or name in options.allowed:
+        return reason
+    if is_expanded(value):
+        return EXPANDED
     if b"$(" in value:
         return "its value holds $(, which some readers run as a command whatever the quotes"
-    return text_refusal(value)
+    if options.strict and _portable(value.decode("utf-8")) is None:
+        return "its value has no form that all readers of such files take alike"
+    return ""
 
 
-def write(values: Mapping[str, bytes], random: Callable[[int], bytes]) -> tuple[bytes, tuple[str, ...]]:  # noqa: ARG001
+def write(
+    values: Mapping[str, bytes],
+    random: Callable[[int], bytes],  # noqa: ARG001 - every format has this signature
+    options: Options = PLAIN,  # noqa: ARG001
+) -> tuple[bytes, tuple[str, ...]]:
     """One entry for each value, and one note for all keys that the same readers take differently."""
     entries = []
     keys_by_note: dict[str, list[str]] = {}
@@ -59,11 +67,16 @@ def write(values: Mapping[str, bytes], random: Callable[[int], bytes]) -> tuple[
     return "".join(entries).encode(), notes
 
 
+def read(content: bytes, options: Options = PLAIN) -> dict[str, bytes]:
+    """The values that python-dotenv takes from the file, those of allowed names with expansion off."""
+    return read_file(content, options.allowed)
+
+
 def _portable(text: str) -> str | None:
     """The form that all readers take alike, ``None`` if there is none (docs/dotenv.md, "The portable form")."""
-    if not text or (_BARE.fullmatch(text) and len(text) < _MAX_BARE):
+    if is_portable_bare(text):
         return text
-    if "$" in text or "\r" in text:
+    if "$" in text or "\r" in text or holds_no_character(text):
         return None
     if _fits_single_quotes(text):
         return f"'{text}'"
@@ -86,9 +99,9 @@ def _for_python(text: str) -> tuple[str, str]:
     Chosen is first what no shell runs a part of as a command, then what serves the most of shells, node and compose, then
     the most of the others.
     """
-    candidates = [(_double_quoted(text), _misreaders_of_double(text)), (_single_quoted(text), _misreaders_of_single(text))]
+    candidates = [(double_escaped(text), _misreaders_of_double(text)), (single_escaped(text), _misreaders_of_single(text))]
     if _fits_single_quotes(text):
-        candidates.insert(0, (f"'{text}'", frozenset({"docker", "expand"})))
+        candidates.insert(0, (f"'{text}'", _misreaders_of_plain(text)))
     elif "\r" in text:
         candidates.pop()  # python-dotenv reads files with universal line ends: a carriage return needs its escape
     written, misreaders = min(candidates, key=lambda one: ("runs" in one[1], len(one[1] & _FOREMOST), len(one[1])))
@@ -96,25 +109,25 @@ def _for_python(text: str) -> tuple[str, str]:
     note = f"written as python-dotenv reads it; others may read it differently: {named}."
     if "runs" in misreaders:
         note += " A shell that sources the file would run a part of the value as a command: give shells --format shell."
+    if is_expanded(text.encode()):
+        note += " python-dotenv expands ${ unless its interpolation is off."
+    if "$(" in text:
+        note += " dotenv-expand 1000 runs $( as a command."
     return written, note
 
 
-def _double_quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r")
-    return f'"{escaped}"'
-
-
-def _single_quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+def _misreaders_of_plain(text: str) -> frozenset[str]:
+    """Who takes ``'text'`` for something else, where every reader knows where it ends."""
+    misreaders = {"docker"} | ({"expand"} if "$" in text else set())
+    return frozenset(misreaders | ({"systemd"} if holds_no_character(text) else set()))
 
 
 def _misreaders_of_double(text: str) -> frozenset[str]:
-    """Who takes ``_double_quoted(text)`` for something else; ``runs``: a shell runs a part of it."""
-    misreaders = {"docker"}
+    """Who takes ``double_escaped(text)`` for something else; ``runs``: a shell runs a part of it."""
+    misreaders = {"docker"} | ({"systemd"} if holds_no_character(text) else set())
     if "$" in text:
         misreaders |= {"shell", "compose", "expand", "go", "ruby", "rust"}
-    if "`" in text:
+    if "`" in text or "$(" in text:
         misreaders |= {"shell", "runs"}
     if "\\" in text or '"' in text:
         misreaders |= {"node", "expand", "go"}
@@ -126,63 +139,10 @@ def _misreaders_of_double(text: str) -> frozenset[str]:
 
 
 def _misreaders_of_single(text: str) -> frozenset[str]:
-    """Who takes ``_single_quoted(text)`` for something else, where it is not plainly ``'text'``."""
+    """Who takes ``single_escaped(text)`` for something else, where it is not plainly ``'text'``."""
     misreaders = {"shell", "node", "expand", "go", "ruby", "rust", "systemd", "docker"}
     if "\\" in text:
         misreaders |= {"compose"}
     if "'" in text:
         misreaders |= {"runs"}
     return frozenset(misreaders)
-
-
-# --- the reference reader: python-dotenv ----------------------------------------------------------------------------
-
-# Patterns, compiled when they are first used (``re`` keeps them): writing needs none of them.
-_BLANK = r"\s*(?:#[^\n]*\s*)*+"
-_KEY = r"(?:export[^\S\n]+)?(?:'([^']+)'|([^=#\s]+))[^\S\n]*=([^\S\n]*)"
-_SINGLE = r"(?s)'([^'\\]*(?:\\.[^'\\]*)*)'"
-_DOUBLE = r'(?s)"([^"\\]*(?:\\.[^"\\]*)*)"'
-_UNQUOTED = r"[^\n]*"
-_END = r"[^\S\n]*(?:#[^\n]*)?(?:\n|\Z)"
-_SINGLE_ESCAPE = r"\\([\\'])"
-_DOUBLE_ESCAPE = r"\\([\\'\"abfnrtv])"
-_ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_VARIABLE = r"\$\{([^}:]*)(?::-([^}]*))?\}"
-
-
-def read(content: bytes) -> dict[str, bytes]:
-    """The values that python-dotenv takes from the file in an empty environment; ``ValueError`` where it skips a line."""
-    text = content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-    values: dict[str, str] = {}
-    position = _skip(_BLANK, text, 0)
-    while position < len(text):
-        key = re.compile(_KEY).match(text, position)
-        if key is None:
-            raise ValueError("not an entry that python-dotenv reads")
-        value, position = _read_value(text, key.end(), after_blank=bool(key[3]))
-        values[key[1] or key[2]] = re.sub(_VARIABLE, lambda match: values.get(match[1], match[2] or ""), value)
-        position = _skip(_BLANK, text, _skip(_END, text, position))
-    return {name: value.encode() for name, value in values.items()}
-
-
-def _skip(pattern: str, text: str, position: int) -> int:
-    match = re.compile(pattern).match(text, position)
-    if match is None:
-        raise ValueError("text after a closing quote")
-    return match.end()
-
-
-def _read_value(text: str, start: int, *, after_blank: bool) -> tuple[str, int]:
-    """The value that begins at ``start`` and where it ends."""
-    quote = text[start : start + 1]
-    if quote == "#" and after_blank:
-        return "", start
-    pattern = {"'": _SINGLE, '"': _DOUBLE}.get(quote, _UNQUOTED)
-    match = re.compile(pattern).match(text, start)
-    if match is None:
-        raise ValueError("a quote is not closed")
-    if quote == "'":
-        return re.sub(_SINGLE_ESCAPE, r"\1", match[1]), match.end()
-    if quote == '"':
-        return re.sub(_DOUBLE_ESCAPE, lambda escape: _ESCAPED.get(escape[1], escape[1]), match[1]), match.end()
-    return re.sub(r"\s+#.*", "", match[0]).rstrip(), match.end()

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from stronghold_cli.formats.options import PLAIN, Options
 from stronghold_cli.formats.text import text_refusal
 
 _DELIMITER_PREFIX = "stronghold_"
 
 
-def refusal(name: str, value: bytes) -> str:
+def refusal(name: str, value: bytes, options: Options = PLAIN) -> str:  # noqa: ARG001 - every format has this signature
     """Why the runner's files cannot carry this secret, empty if they can."""
     if name.upper().startswith(("GITHUB_", "RUNNER_")) or name.upper() == "NODE_OPTIONS":
         return "GitHub's runner keeps that name for itself"
@@ -25,7 +26,11 @@ def refusal(name: str, value: bytes) -> str:
     return text_refusal(value)
 
 
-def write(values: Mapping[str, bytes], random: Callable[[int], bytes]) -> tuple[bytes, tuple[str, ...]]:
+def write(
+    values: Mapping[str, bytes],
+    random: Callable[[int], bytes],
+    options: Options = PLAIN,  # noqa: ARG001
+) -> tuple[bytes, tuple[str, ...]]:
     """One heredoc for each value, each with a delimiter of its own; never a note."""
     blocks = []
     for name, value in values.items():
@@ -34,7 +39,7 @@ def write(values: Mapping[str, bytes], random: Callable[[int], bytes]) -> tuple[
     return b"".join(blocks), ()
 
 
-def read(content: bytes) -> dict[str, bytes]:
+def read(content: bytes, options: Options = PLAIN) -> dict[str, bytes]:  # noqa: ARG001
     """The variables that the runner takes from the file; ``ValueError`` where the runner fails the step."""
     values: dict[str, bytes] = {}
     lines = iter(content.decode("utf-8").split("\n"))

@@ -1,4 +1,4 @@
-"""Reading the file of ``env push``: a ``.env`` as python-dotenv means it, or a flat JSON object.
+"""Reading the file of ``env push``: a ``.env`` as python-dotenv means it, a flat map in JSON or YAML, or a tool's export.
 
 Expansion is off: what stands in the file is the value. Unlike python-dotenv, which skips what it cannot parse, everything
 that is doubtful is refused with the file's name and the line, so that nothing is pushed that the file's author did not
@@ -16,28 +16,28 @@ from stronghold_cli.protocol.names import MAX_SECRET_NAME, MAX_SECRETS, MAX_VALU
 
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "a byte order mark", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _SAVE_AS_UTF8 = "Save the file as UTF-8 without a byte order mark."
+_LEGAL_NAME = f"Use letters, digits and underscores, not beginning with a digit, at most {MAX_SECRET_NAME}."
 _OPENS_QUOTE = re.compile(r"[^=\n]*=[^\S\n]*['\"]")
 
 
-def parse_env(content: bytes, source: str) -> dict[str, bytes]:
-    """The secrets of a file, in its order. ``source`` is its name: ``.json`` at the end means JSON, all else ``.env``.
+def parse_env(content: bytes, source: str, shape: str | None = None) -> dict[str, bytes]:
+    """The secrets of a file, in its order. ``source`` is its name; ``shape`` one of ``exports.SHAPES``.
 
-    Raises ``UsageError`` naming ``source`` and, where there is one, the line; never a value.
+    A name that ends in ``.json``, ``.yaml`` or ``.yml`` says what it is; all else is a ``.env``, but for an export that
+    begins as JSON. Raises ``UsageError`` naming ``source`` and the line; never a value.
     """
     text = _decode(content, source)
-    entries = _json_entries(text, source) if source.lower().endswith(".json") else _dotenv_entries(text, source)
     secrets: dict[str, bytes] = {}
     lines: dict[str, int] = {}
-    for line, name, value in entries:
-        place = f"{source}, line {line}" if line else source
+    for line, name, value in _entries(text, source, shape):
+        place = f"{source}, line {line}"
         if not is_secret_name(name):
             raise UsageError(
                 f"{place}: {name[:40]!r} is not a legal secret name.",
-                hint=f"Use letters, digits and underscores, not beginning with a digit, at most {MAX_SECRET_NAME}.",
+                hint=_LEGAL_NAME,
             )
         if name in secrets:
-            first = f", first in line {lines[name]}" if line else ""
-            raise UsageError(f"{place}: {name} stands there twice{first}.", hint="Leave one of them.")
+            raise UsageError(f"{place}: {name} stands there twice, first in line {lines[name]}.", hint="Leave one of them.")
         secrets[name] = _check_value(value, name, place)
         lines[name] = line
         if len(secrets) > MAX_SECRETS:
@@ -45,6 +45,43 @@ def parse_env(content: bytes, source: str) -> dict[str, bytes]:
                 f"{place}: a profile holds at most {MAX_SECRETS} secrets.", hint="Split the file into profiles."
             )
     return secrets
+
+
+def names_in(content: bytes, source: str) -> tuple[str, ...]:
+    """The names that a ``.env.example`` lists, in its order: with or without a value, each once or more often.
+
+    ``UsageError`` with the line for what is no legal name or no entry.
+    """
+    names: dict[str, None] = {}
+    for line, name, _ in _bindings(_decode(content, source), source):
+        if not is_secret_name(name):
+            raise UsageError(f"{source}, line {line}: {name[:40]!r} is not a legal secret name.", hint=_LEGAL_NAME)
+        names[name] = None
+    return tuple(names)
+
+
+def _entries(text: str, source: str, shape: str | None) -> Iterator[tuple[int, str, str]]:
+    """Line, name and value of each secret."""
+    name = source.lower()
+    is_yaml = name.endswith((".yaml", ".yml"))
+    if is_yaml or name.endswith(".json") or (shape is not None and text.lstrip()[:1] in {"{", "["}):
+        from stronghold_cli.formats.exports import SHAPES, flat
+        from stronghold_cli.formats.trees import parse_json, parse_yaml
+
+        tree = parse_yaml(text, source) if is_yaml else parse_json(text, source)
+        return (SHAPES[shape] if shape is not None else flat)(tree, source)
+    if shape in {"bws", "1password", "vault"}:
+        raise UsageError(f"{source}: this is not the JSON that {shape} writes.", hint="See: stronghold env push --help")
+    entries = list(_dotenv_entries(text, source))
+    if shape == "sops":
+        from stronghold_cli.formats.exports import refuse_encrypted
+
+        refuse_encrypted(((line, name) for line, name, _ in entries), source)
+    if shape == "doppler":
+        from stronghold_cli.formats.exports import DOPPLER_OWN
+
+        entries = [entry for entry in entries if entry[1] not in DOPPLER_OWN]
+    return iter(entries)
 
 
 def _decode(content: bytes, source: str) -> str:
@@ -81,7 +118,15 @@ def _check_value(value: str, name: str, place: str) -> bytes:
 
 
 def _dotenv_entries(text: str, source: str) -> Iterator[tuple[int, str, str]]:
-    """Line, name and value of each entry, by the parser of python-dotenv."""
+    """Line, name and value of each entry."""
+    for line, name, value in _bindings(text, source):
+        if value is None:
+            raise UsageError(f"{source}, line {line}: {name[:40]!r} has no = after it.", hint="Write KEY=value.")
+        yield line, name, value
+
+
+def _bindings(text: str, source: str) -> Iterator[tuple[int, str, str | None]]:
+    """Line, name and value (``None`` where there is no ``=``) of each entry, by the parser of python-dotenv."""
     from io import StringIO
 
     from dotenv.parser import parse_stream
@@ -97,37 +142,11 @@ def _dotenv_entries(text: str, source: str) -> Iterator[tuple[int, str, str]]:
             raise UsageError(
                 f"{source}, line {line}: {_parse_fault(entry)}.", hint="Write KEY=value, KEY='value' or KEY=\"value\"."
             )
-        if binding.key is None:
-            continue
-        if binding.value is None:
-            raise UsageError(f"{source}, line {line}: {binding.key[:40]!r} has no = after it.", hint="Write KEY=value.")
-        yield line, binding.key, binding.value
+        if binding.key is not None:
+            yield line, binding.key, binding.value
 
 
 def _parse_fault(entry: str) -> str:
     if _OPENS_QUOTE.match(entry):
         return "a quote is not closed, or text follows the closing one"
     return "this is not a KEY=value line"
-
-
-# --- JSON ------------------------------------------------------------------------------------------------------------
-
-
-def _json_entries(text: str, source: str) -> list[tuple[int, str, str]]:
-    """Names and values of one flat object of strings; JSON has no lines to tell (0), but for its syntax errors."""
-    import json
-
-    try:
-        members = json.loads(text, object_pairs_hook=tuple)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{source}, line {error.lineno}: this is not JSON: {error.msg}.") from None
-    except (RecursionError, ValueError):
-        raise UsageError(f"{source}: this is not JSON that can be read.") from None
-    hint = 'Write {"KEY": "value", …}.'
-    # The hook makes every object a tuple, which nothing else becomes.
-    if not isinstance(members, tuple):
-        raise UsageError(f"{source}: the file is not a JSON object.", hint=hint)
-    for name, value in members:
-        if not isinstance(value, str):
-            raise UsageError(f"{source}: the value of {name[:40]!r} is not a string.", hint=hint)
-    return [(0, name, value) for name, value in members]

@@ -9,21 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
+from stronghold_cli.formats.options import PLAIN, Options
 from stronghold_cli.formats.text import text_refusal
 
 
-def refusal(name: str, value: bytes) -> str:  # noqa: ARG001 - every format has this signature
+def refusal(name: str, value: bytes, options: Options = PLAIN) -> str:  # noqa: ARG001 - every format has this signature
     """Why JSON cannot carry this secret, empty if it can."""
     return text_refusal(value, nul=True)
 
 
-def write(values: Mapping[str, bytes], random: Callable[[int], bytes]) -> tuple[bytes, tuple[str, ...]]:  # noqa: ARG001
+def write(
+    values: Mapping[str, bytes],
+    random: Callable[[int], bytes],  # noqa: ARG001
+    options: Options = PLAIN,  # noqa: ARG001
+) -> tuple[bytes, tuple[str, ...]]:
     """The object as UTF-8 JSON with a final line end; never a note."""
     members = {name: value.decode("utf-8") for name, value in values.items()}
     return json.dumps(members, ensure_ascii=False, indent=2).encode() + b"\n", ()
 
 
-def read(content: bytes) -> dict[str, bytes]:
+def read(content: bytes, options: Options = PLAIN) -> dict[str, bytes]:  # noqa: ARG001
     """The members of the object; ``ValueError`` if it is not one flat object of strings."""
     members = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
     return {name: value.encode() for name, value in members.items()}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from stronghold_cli.formats.options import PLAIN, Options
 from stronghold_cli.formats.text import NUL_REASON
 
 # bash: read-only (an assignment ends a POSIX-mode shell), or computed anew by the shell at each use.
@@ -30,14 +31,18 @@ _LINE = re.compile(rb"export ([A-Za-z_][A-Za-z0-9_]*)=((?:[A-Za-z0-9_@%+=:,./-]+
 _WORD = re.compile(rb"([A-Za-z0-9_@%+=:,./-]+)|'([^']*)'|\"([^\"$`\\]*)\"")
 
 
-def refusal(name: str, value: bytes) -> str:
+def refusal(name: str, value: bytes, options: Options = PLAIN) -> str:  # noqa: ARG001 - every format has this signature
     """Why a shell cannot carry this secret, empty if it can."""
     if name in _SHELL_OWNED:
         return "shells keep a variable of that name for themselves"
     return NUL_REASON if b"\0" in value else ""
 
 
-def write(values: Mapping[str, bytes], random: Callable[[int], bytes]) -> tuple[bytes, tuple[str, ...]]:  # noqa: ARG001
+def write(
+    values: Mapping[str, bytes],
+    random: Callable[[int], bytes],  # noqa: ARG001
+    options: Options = PLAIN,  # noqa: ARG001
+) -> tuple[bytes, tuple[str, ...]]:
     """One ``export`` line for each value, and a note for each that is too long for the environment of a Linux program."""
     content = b"".join(b"export %s=%s\n" % (name.encode(), _quote(value)) for name, value in values.items())
     notes = tuple(
@@ -48,7 +53,7 @@ def write(values: Mapping[str, bytes], random: Callable[[int], bytes]) -> tuple[
     return content, notes
 
 
-def read(content: bytes) -> dict[str, bytes]:
+def read(content: bytes, options: Options = PLAIN) -> dict[str, bytes]:  # noqa: ARG001
     """The variables that the lines set; ``ValueError`` for anything but lines of that form."""
     values = {}
     position = 0

@@ -43,8 +43,8 @@ def prepare_target(path: str) -> TargetState:
     return TargetState(exists=found is not None, ours=ours, in_git_unignored=_in_git_unignored(place))
 
 
-def write_target(path: str, content: bytes) -> None:
-    """Replace the target with ``content`` as a whole, mode 0600, and remember it as ours.
+def write_target(path: str, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace the target with ``content`` as a whole, mode 0600 unless told, and remember it as ours.
 
     ``LocalFileError`` if that fails; then the old file stands as it was and no other file is left.
     """
@@ -52,7 +52,7 @@ def write_target(path: str, content: bytes) -> None:
 
     place = _place(path)
     _look(place, path)
-    write_private(place, content)
+    write_private(place, content, mode=mode)
     _remember(_fingerprint(place, os.lstat(place)))
 
 
@@ -65,7 +65,7 @@ def _place(path: str) -> str:
 
 
 def _look(place: str, path: str) -> os.stat_result | None:
-    """The target's state, ``None`` if it is not there; ``LocalFileError`` for all but a plain file in a folder."""
+    """The target's state, ``None`` if it is not there; ``LocalFileError`` for all but a plain file that may be written."""
     folder = os.path.dirname(place)
     try:
         if not stat.S_ISDIR(os.stat(folder).st_mode):
@@ -86,6 +86,11 @@ def _look(place: str, path: str) -> os.stat_result | None:
     for is_kind, kind in _KINDS:
         if is_kind(found.st_mode):
             raise LocalFileError(f"{path} is {kind}, which is not replaced.", hint="Give the path of a plain file.")
+    # A rename would replace it all the same. Root may write everything, so the mode decides for root, too.
+    if not found.st_mode & stat.S_IWUSR or not os.access(place, os.W_OK):
+        raise LocalFileError(
+            f"{path} is read-only, and is not replaced.", hint=f"Give another path, or allow it: chmod u+w '{path}'"
+        )
     return found
 
 

@@ -28,13 +28,16 @@ def make_private_dir(path: str) -> None:
         raise file_error("made", path, error) from error
 
 
-def write_private(path: str, content: bytes) -> None:
-    """Replace the file at ``path`` by ``content``, mode 0600, in one step that survives a crash; makes its folder."""
+def write_private(path: str, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace the file at ``path`` by ``content``, in one step that survives a crash; makes its folder.
+
+    Until all of it is there the new file is 0600; it has ``mode`` when it takes its place.
+    """
     folder = os.path.dirname(os.path.abspath(path))
     make_private_dir(folder)
     fresh = os.path.join(folder, f".{os.path.basename(path)}.{os.urandom(8).hex()}.new")
     try:
-        _write_new(fresh, content)
+        _write_new(fresh, content, mode)
         try:
             os.replace(fresh, path)
         except OSError:
@@ -137,12 +140,14 @@ def _make_dirs(path: str) -> None:
         os.mkdir(path, 0o700)
 
 
-def _write_new(path: str, content: bytes) -> None:
+def _write_new(path: str, content: bytes, mode: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
     try:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
+        if mode != 0o600:
+            os.chmod(path, mode)
         os.fsync(descriptor)
     except BaseException:
         os.unlink(path)

@@ -7,6 +7,7 @@ makes it evidence is the signature base and signature of the request: the rest i
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from stronghold_cli.protocol.encoding import (
@@ -117,12 +118,9 @@ def side_hash(salt: bytes, address: str, user_agent: str) -> bytes:
 
 def _check_leaf(leaf: AuditLeaf) -> None:
     """Every check of ``decode_leaf``, on the values themselves."""
-    for name, number, highest in (
-        ("index", leaf.index, MAX_INTEGER),
-        ("server_time", leaf.server_time, MAX_INTEGER),
-        ("head_seq", leaf.head_seq, MAX_SEQ),
-    ):
-        _check_integer(name, number, highest)
+    _check_integer("index", leaf.index, MAX_INTEGER)
+    _check_integer("server_time", leaf.server_time, MAX_INTEGER)
+    _check_integer("head_seq", leaf.head_seq, MAX_SEQ)
     _check_kind(leaf.kind)
     _check_base(leaf.signature_base)
     _check_length("signature", leaf.signature, SIGNATURE_BYTES)
@@ -170,6 +168,7 @@ def _decode_document(value: Any) -> DocumentReference:
     )
 
 
+@lru_cache(maxsize=256)
 def _check_outcome(outcome: str, code: str) -> None:
     """A code is an error's, or ``TOKEN_DEPRECATED``, which goes with ``ok`` and alone does."""
     if outcome not in OUTCOMES:
@@ -210,6 +209,7 @@ def _kind(members: dict[str, Any]) -> str:
     return kind
 
 
+@lru_cache(maxsize=256)
 def _check_kind(kind: str) -> None:
     if len(kind) > _MAX_KIND or not _KIND.fullmatch(kind):
         raise MalformedError("a kind in an audit entry is not a lower-case word")

@@ -15,21 +15,27 @@ from stronghold_cli.protocol.messages import MAX_BODY, changes_from_json, change
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.state import Changes
 
+# A page of the history of secrets: 16 MiB of leaves and ciphertexts at most, and what comes with the last leaf, in base64.
+MAX_HISTORY_BODY = 32 << 20
 _MANY = 1_000_000
 
 
 class KeptSecret(Record):
-    """One secret's past: its entry leaves, the oldest first, and by version the ciphertexts that are kept."""
+    """A run of one secret's entry leaves, the newest first, and by version the ciphertexts that go with them.
+
+    ``before`` asks for the leaves that follow; ``None`` where the run ends with the oldest that is wanted.
+    """
 
     leaves: tuple[bytes, ...]
     ciphertexts: Mapping[int, bytes]
+    before: int | None
 
     def __repr__(self) -> str:
         return f"KeptSecret({len(self.leaves)} leaves, {len(self.ciphertexts)} versions)"
 
 
 class KeptSecrets(Record):
-    """The past of secrets of one profile by id, and the boxes of the older keys that their ciphertexts need."""
+    """A page of the past of a profile's secrets by id, and the boxes of the older keys that their ciphertexts need."""
 
     secrets: Mapping[bytes, KeptSecret]
     boxes: tuple[bytes, ...]
@@ -44,8 +50,8 @@ class KeptSecrets(Record):
 
 
 def decode_kept_secrets(body: bytes) -> KeptSecrets:
-    """Parse the past of secrets."""
-    members = Members(decode_json(body, MAX_BODY), "history", ("secrets", "boxes", "receipt"))
+    """Parse a page of the past of secrets."""
+    members = Members(decode_json(body, MAX_HISTORY_BODY), "history", ("secrets", "boxes", "receipt"))
     return KeptSecrets(
         secrets={decode_hex(id_, 16): _secret_from_json(value) for id_, value in members.object("secrets", _MANY).items()},
         boxes=tuple(_blob(value) for value in members.items("boxes", _MANY)),
@@ -66,7 +72,8 @@ def decode_past(body: bytes) -> tuple[Changes, ...]:
 def _secret_to_json(secret: KeptSecret) -> JsonValue:
     return {
         "leaves": [encode_base64(leaf) for leaf in secret.leaves],
-        "ciphertexts": [[version, encode_base64(blob)] for version, blob in sorted(secret.ciphertexts.items())],
+        "ciphertexts": [[version, encode_base64(blob)] for version, blob in secret.ciphertexts.items()],
+        "before": secret.before,
     }
 
 
@@ -79,7 +86,11 @@ def _secret_from_json(value: object) -> KeptSecret:
         if item[0] in ciphertexts:
             raise MalformedError("history: a version stands twice")
         ciphertexts[item[0]] = _blob(item[1])
-    return KeptSecret(leaves=tuple(_blob(leaf) for leaf in members.items("leaves", _MANY)), ciphertexts=ciphertexts)
+    return KeptSecret(
+        leaves=tuple(_blob(leaf) for leaf in members.items("leaves", _MANY)),
+        ciphertexts=ciphertexts,
+        before=members.optional("before", members.count),
+    )
 
 
 def _blob(value: object) -> bytes:

@@ -95,6 +95,12 @@ class PullAnswer(Record):
         )
 
 
+def encode_own_members(agent: Proven, member: bytes, member_proof: Inclusion, seal: bytes) -> tuple[bytes, bytes, bytes]:
+    """What is a token's own, as ``PullAnswer.encode`` writes it: ``agent``, ``member`` with its proof, ``seal``."""
+    own_leaf = encode_json(encode_base64(member)) + b',"member_proof":' + encode_json(_inclusion_to_json(member_proof))
+    return encode_json(_proven_to_json(agent)), own_leaf, encode_json(encode_base64(seal))
+
+
 class OwnContents(Record):
     """The contents of a profile without its ciphertexts: envelope, proof of its leaf in the head's map, and raw leaves.
 

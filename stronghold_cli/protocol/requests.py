@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import ClassVar
 
 from stronghold_cli.protocol.encoding import decode_base64, decode_hex, decode_integer, digest, encode_base64
@@ -40,6 +41,7 @@ _PARAMETERS = (
     r';created=(?P<created>0|[1-9][0-9]{0,14});nonce="(?P<nonce>[0-9a-f]{32})"'
     rf';keyid="(?P<key_id>{_KEY_ID})";alg="ed25519";tag="stronghold-v1"'
 )
+_DIGEST_OF_NOTHING = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
 # Patterns, compiled when they are first used (``re`` keeps them): a client signs and never parses.
 _TARGET = rf"(?P<path>{_PATH})(?:\?(?P<query>{_QUERY}))?"
 _SIGNATURE_INPUT = rf"sh=(?P<parameters>{_PARAMETERS})"
@@ -111,7 +113,7 @@ def parse_key_id(text: str) -> KeyId:
     """The key id of ``kind:hex``; raises ``MalformedError`` for any other text."""
     if not re.fullmatch(_KEY_ID, text):
         raise MalformedError("a key id is not one of t:, o:, l:, i: with 32 or r: with 64 hex digits")
-    return KeyId(kind=text[0], raw=decode_hex(text[2:], KEY_ID_BYTES[text[0]]))
+    return _matched_key_id(text)
 
 
 def sign_request(
@@ -143,9 +145,9 @@ def parse_request(
     method: str,
     authority: str,
     target: str,
-    content_digest: Sequence[str],
-    signature_input: Sequence[str],
-    signature: Sequence[str],
+    content_digest: list[str],
+    signature_input: list[str],
+    signature: list[str],
     body: bytes,
 ) -> RequestSignature:
     """Read the signature of a received request; raises ``MalformedError`` for all but the one profile.
@@ -153,16 +155,17 @@ def parse_request(
     The three headers are given as all lines of that name: exactly one each is accepted. ``authority`` is the server's own
     configured name, not the Host header; ``target`` and ``body`` are the bytes received. The body's digest is checked here.
     """
-    header = _one_header(content_digest, "Content-Digest", _CONTENT_DIGEST)
-    if decode_base64(header["digest"], length=32) != digest(body):
+    expected_digest = _content_digest(body)  # there is one text for each digest
+    if content_digest != [expected_digest]:
+        _one_header(content_digest, "Content-Digest", _CONTENT_DIGEST)
         raise MalformedError("the Content-Digest is not that of the body")
     parameters = _one_header(signature_input, "Signature-Input", _SIGNATURE_INPUT)
     signed = _one_header(signature, "Signature", _SIGNATURE)
     return RequestSignature(
-        key_id=parse_key_id(parameters["key_id"]),
+        key_id=_matched_key_id(parameters["key_id"]),
         created=decode_integer(parameters["created"]),
         nonce=decode_hex(parameters["nonce"], NONCE_BYTES),
-        base=_signature_base(method, authority, target, header[0], parameters["parameters"]),
+        base=_signature_base(method, authority, target, expected_digest, parameters["parameters"]),
         signature=decode_base64(signed["signature"], length=SIGNATURE_BYTES),
     )
 
@@ -178,14 +181,25 @@ def parse_signature_base(base: str) -> SignatureBase:
         path=match["path"],
         query=match["query"],
         content_sha256=decode_base64(match["digest"], length=32),
-        key_id=parse_key_id(match["key_id"]),
+        key_id=_matched_key_id(match["key_id"]),
         created=decode_integer(match["created"]),
         nonce=decode_hex(match["nonce"], NONCE_BYTES),
     )
 
 
+def _matched_key_id(text: str) -> KeyId:
+    """The key id of a text that is of the one form."""
+    return KeyId(kind=text[0], raw=decode_hex(text[2:], KEY_ID_BYTES[text[0]]))
+
+
 def _signature_base(method: str, authority: str, target: str, content_digest: str, parameters: str) -> str:
     """RFC 9421, section 2.5: one line per component, the parameters last, no line feed at the end."""
+    return f'{_components(method, authority, target)}"content-digest": {content_digest}\n"@signature-params": {parameters}'
+
+
+@lru_cache(maxsize=1024)
+def _components(method: str, authority: str, target: str) -> str:
+    """The first four lines; a pipeline asks for the same again and again."""
     if not re.fullmatch(_METHOD, method):
         raise MalformedError("a request's method is not an upper-case word")
     if not re.fullmatch(_AUTHORITY, authority):
@@ -193,15 +207,12 @@ def _signature_base(method: str, authority: str, target: str, content_digest: st
     parts = re.fullmatch(_TARGET, target) if len(target) <= MAX_TARGET else None
     if not parts:
         raise MalformedError(f"a request's target is not a path and query of at most {MAX_TARGET} printable characters")
-    return (
-        f'"@method": {method}\n"@authority": {authority}\n"@path": {parts["path"]}\n"@query": ?{parts["query"] or ""}\n'
-        f'"content-digest": {content_digest}\n"@signature-params": {parameters}'
-    )
+    return f'"@method": {method}\n"@authority": {authority}\n"@path": {parts["path"]}\n"@query": ?{parts["query"] or ""}\n'
 
 
 def _content_digest(body: bytes) -> str:
     """RFC 9530, with SHA-256 alone."""
-    return f"sha-256=:{encode_base64(digest(body))}:"
+    return f"sha-256=:{encode_base64(digest(body))}:" if body else _DIGEST_OF_NOTHING
 
 
 def _one_header(lines: Sequence[str], name: str, form: str) -> re.Match[str]:

@@ -9,11 +9,16 @@ _WORDS = 7776
 _DIGITS = 10
 
 
-def words(sha256: bytes) -> str:
-    """``sha256`` as a big-endian integer mod 7776^10, ten digits, most significant first, each a word of the list."""
+def word_list() -> list[str]:
+    """The 7776 words, in the order of the list."""
     from importlib.resources import files  # loads much, and only a person who compares hashes needs it
 
-    listed = (files("stronghold_cli.protocol") / "eff_large_wordlist.txt").read_text("ascii").split()
+    return (files("stronghold_cli.protocol") / "eff_large_wordlist.txt").read_text("ascii").split()
+
+
+def words(sha256: bytes) -> str:
+    """``sha256`` as a big-endian integer mod 7776^10, ten digits, most significant first, each a word of the list."""
+    listed = word_list()
     value = int.from_bytes(sha256, "big") % _WORDS**_DIGITS
     digits = []
     for _ in range(_DIGITS):

@@ -78,6 +78,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "The server does not accept the signature of the request.",
         "The key is not the one that stands in the org; log in again: stronghold auth login",
     ),
+    "HISTORY_FULL": (
+        "The profile keeps as many old versions of its secrets as the server allows, so nothing more can be written there.",
+        "An admin makes room with: stronghold secret purge --all --keep 10 --profile PROFILE",
+    ),
     "MALFORMED": ("The server cannot read the request.", "Update this program, or the server."),
 }
 

@@ -7,6 +7,7 @@ words, and are held against what was signed: else a signed ``sync`` could be sho
 from __future__ import annotations
 
 import re
+from itertools import chain, zip_longest
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
@@ -14,39 +15,24 @@ from stronghold_cli.protocol.audit import AuditLeaf
 from stronghold_cli.protocol.errors import IntegrityError, MalformedError
 from stronghold_cli.protocol.keys import VerifyKey
 from stronghold_cli.protocol.names import caseless, nfc
+from stronghold_cli.protocol.request_kinds import REQUEST_KINDS, RequestKind
 from stronghold_cli.protocol.requests import MAX_SKEW, SignatureBase, parse_signature_base
 from stronghold_cli.protocol.state import OrgState
 
 # A leaf's server time is the higher of clock and former leaf, and the clock may be this far behind the former leaf.
 _MAX_CLOCK_BEHIND = 60
-_ROUTE: Final = re.compile(
-    r"(?:/[^/]+)*?/v1/(?:"
-    r"orgs/(?P<org>[0-9A-Fa-f]{64})(?P<rest>(?:/[a-z-]+)?)"
-    r"|orgs/(?P<owner>[0-9A-Fa-f]{64})/profiles/(?P<profile>[0-9A-Fa-f]{32})/(?P<part>[a-z-]+)"
-    r"|(?P<own>pull|self))"
-)
-# Kind of the key, method, and what follows the org: the kind of the entry.
-_KINDS: Final = {
-    ("o", "POST", ""): "genesis",
-    ("o", "POST", "/commits"): "commit",
-    ("o", "POST", "/blobs"): "blobs",
-    ("o", "GET", "/blobs"): "blobs-ahead",
-    ("o", "POST", "/blobs-forget"): "blobs-forget",
-    ("o", "POST", "/turn"): "turn",
-    ("o", "GET", "/sync"): "sync",
-    ("o", "GET", "/steps"): "steps",
-    ("o", "GET", "/keys"): "keys",
-    ("o", "GET", "/sealing-keys"): "sealing-keys",
-    ("o", "GET", "profile/contents"): "contents",
-    ("o", "GET", "profile/old-keys"): "old-keys",
-    ("o", "GET", "profile/history"): "history",
-    ("o", "GET", "/past"): "past",
-    ("o", "GET", "/tokens"): "tokens",
-    ("o", "GET", "/audit"): "audit",
-    ("l", "GET", "/keyset"): "login",
-    ("t", "GET", "pull"): "pull",
-    ("t", "GET", "self"): "self",
-}
+_ID_DIGITS: Final = {"org": 64}  # of all others 32
+
+
+def _pattern(kind: RequestKind) -> re.Pattern[str]:
+    """Which decoded paths are of that kind. A server's base path is its own affair, and it takes ids in either case."""
+    parts = re.split(r"\{([a-z]+)\}", kind.path)
+    ids = [f"(?P<{name}>[0-9A-Fa-f]{{{_ID_DIGITS.get(name, 32)}}})" for name in parts[1::2]]
+    texts = [*map(re.escape, parts[::2])]
+    return re.compile("(?:/[^/]+)*?" + "".join(chain(*zip_longest(texts, ids, fillvalue=""))))
+
+
+_PATTERNS: Final = {kind.name: _pattern(kind) for kind in REQUEST_KINDS.values()}
 
 
 def verify_entry(leaf: AuditLeaf, public_key: bytes) -> None:
@@ -70,21 +56,20 @@ def is_as_signed(leaf: AuditLeaf, state: OrgState) -> bool:
         signed = parse_signature_base(leaf.signature_base)
     except MalformedError:
         return False
-    # A server matches the decoded path. Its base path is the server's own affair.
-    route = _ROUTE.fullmatch(unquote(signed.path))
-    if route is None:
+    kind = REQUEST_KINDS.get(leaf.kind)
+    if kind is None or signed.method != kind.method:
         return False
-    if route["own"] is not None:
-        asked = route["own"]
-    else:
-        asked = route["rest"] if route["org"] is not None else f"profile/{route['part']}"
-        if bytes.fromhex(route["org"] or route["owner"]) != state.org_id:
-            return False
-    if _KINDS.get((leaf.key_id.kind, signed.method, asked)) != leaf.kind:
+    # A key of another kind is refused, and that is logged; nothing is done for it.
+    if leaf.outcome == "ok" and leaf.key_id.kind != kind.key_kind:
+        return False
+    # A server matches the decoded path.
+    path = _PATTERNS[kind.name].fullmatch(unquote(signed.path))
+    ids = {} if path is None else path.groupdict()
+    if path is None or ("org" in ids and bytes.fromhex(ids["org"]) != state.org_id):
         return False
     if not -MAX_SKEW <= leaf.server_time - signed.created <= MAX_SKEW + _MAX_CLOCK_BEHIND:
         return False
-    return _is_asked_for(leaf, signed, route["profile"], state)
+    return _is_asked_for(leaf, signed, ids.get("profile"), state)
 
 
 def require_new(leaf: AuditLeaf, seen: dict[tuple[str, bytes], int]) -> None:

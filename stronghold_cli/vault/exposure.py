@@ -143,6 +143,7 @@ class _Life:
         self.deletions: dict[tuple[bytes, bytes], set[int]] = {}
         self._missing: dict[tuple[bytes, bytes], int] = {}
         self._seen: set[str] = set()
+        self._is_born = False
         self._found = _named(vault.state.agents.values(), text)
         for step in Past(vault.operator, vault.state, vault.progress).steps():
             if not self._follow(step, text):
@@ -172,10 +173,11 @@ class _Life:
         agent = step.after.agents.get(self._found.id)
         if agent is not None:
             self._take(step.after, agent)
-        was_born = step.before is None or (agent is not None and agent.id not in step.before.agents)
-        if step.before is not None and self.moments:
-            self._look_for_deletions(step.before)
-        return not (was_born and self.moments and not self._missing) and step.before is not None
+        if step.before is None:
+            return False
+        self._look_for_deletions(step.before)
+        self._is_born |= agent is not None and agent.id not in step.before.agents
+        return bool(self._missing) or not self._is_born
 
     def _take(self, state: OrgState, agent: Agent) -> None:
         self.keys.update((token_id, token.auth_public_key) for token_id, token in agent.tokens.items())
@@ -208,9 +210,9 @@ class _Life:
         for secret_id, value in entries.items():
             place, entry = (profile_id, secret_id), decode_entry_leaf(value)
             self._note_version(place, entry)
-            # Versions below that no state was looked at for yet: each may say that the secret was deleted.
-            if entry.oldest < entry.version:
-                self._missing[place] = min(entry.oldest, self._missing.get(place, entry.oldest))
+            # Versions below that no state was looked at for yet: each may say that the secret was deleted. The further back,
+            # the lower is the oldest one that was kept.
+            self._missing[place] = entry.oldest
 
     def _look_for_deletions(self, before: OrgState) -> None:
         for place, oldest in list(self._missing.items()):

@@ -1,8 +1,7 @@
 """The history of secrets: kept versions read, an old one set again, a deleted one restored, old ones purged.
 
-Protocol section 5: the chain of an entry's leaves (each names the one before) verifies its history, down to ``oldest``. An
-old version is boxed under the profile key of its epoch, that key under the newest one; both are compared with hashes and
-commitments in verified documents before they are used.
+``kept`` proves what the server delivers and opens it, one page at a time. Here it is read for a purpose, and no value that
+the purpose does not need is held. A purge goes by the verified entries and opens nothing.
 
 A version that the history names but that does not open, or holds no legal secret, is the doing of whoever wrote it, and no
 lie of the server: it is shown as unreadable, and does not stand in the way of the others.
@@ -10,52 +9,76 @@ lie of the server: it is shown as unreadable, and does not stand in the way of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
-from stronghold_cli.crypto.keys import ProfileKey
 from stronghold_cli.crypto.secrets import Secret
-from stronghold_cli.protocol.documents.base import ZERO_HASH
-from stronghold_cli.protocol.documents.leaves import EntryLeaf, decode_entry_leaf, leaf_link
+from stronghold_cli.protocol.documents.leaves import decode_entry_leaf
 from stronghold_cli.protocol.documents.profile import Profile
-from stronghold_cli.protocol.encoding import digest
-from stronghold_cli.protocol.errors import Conflict, IntegrityError, NotFound, Refused
-from stronghold_cli.protocol.messages_past import KeptSecret, KeptSecrets, decode_kept_secrets
+from stronghold_cli.protocol.errors import Conflict, NotFound, Refused
 from stronghold_cli.protocol.record import Record
 from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.kept import KeptVersions, Opened
+from stronghold_cli.vault.keyring import Overtaken, is_overtaken
 from stronghold_cli.vault.lookup import nearest, secret_of_id, shown_secret, still_there
-from stronghold_cli.vault.opening import StoredSecret, open_if_legal
+from stronghold_cli.vault.opening import StoredSecret
 from stronghold_cli.vault.past import Past
 from stronghold_cli.vault.profiles import put_secret, read_secrets, write_secrets
+
+T = TypeVar("T")
 
 _ATTEMPTS = 8
 
 
 class Version(Record):
-    """One kept version of a secret; ``secret`` is ``None`` where it says that the secret was deleted, or is unreadable."""
+    """One kept version. A deletion, and what nobody can read, has neither author nor time nor value.
+
+    ``time`` is Unix seconds; ``value`` is ``None`` also where it was not asked for.
+    """
 
     number: int
     epoch: int
-    secret: Secret | None
-    is_unreadable: bool = False
+    author: bytes | None
+    time: int | None
+    note: bytes
+    value: bytes | None
+    is_deletion: bool
+    is_unreadable: bool
+
+    def __repr__(self) -> str:
+        return f"Version({self.number})"
 
 
 class SecretHistory(Record):
     """A secret's kept versions, the newest first; those below ``oldest`` were purged. ``is_live``: it was not deleted.
 
-    ``name`` is that of the newest version that is readable; the id as it is shown where none is.
+    ``name`` is that of the newest version that is readable; the id as it is shown where none is. ``current`` is the number
+    of the newest version; where only the newest ones were asked for, ``versions`` ends before ``oldest``.
     """
 
     id: bytes
     name: str
     is_live: bool
     oldest: int
+    current: int
     versions: tuple[Version, ...]
 
-    def last_value(self) -> Version | None:
-        """The newest version that has a value, and can be read."""
-        return next((version for version in self.versions if version.secret is not None), None)
+
+class Deleted(Record):
+    """A deleted secret of which a value is kept: its name (else its id as it is shown), and when that was written."""
+
+    id: bytes
+    name: str
+    time: int
+
+
+class OldValue(Record):
+    """What a version held."""
+
+    number: int
+    secret: Secret
 
 
 class Purged(Record):
@@ -66,46 +89,87 @@ class Purged(Record):
     last: int
 
 
-def read_histories(vault: Vault, profile: Profile, name: str) -> list[SecretHistory]:
-    """The histories of all secrets that have, or had, that name or id: the live one first; ``NotFound`` without any."""
-    return [read_history(vault, profile, secret_id) for secret_id in find_histories(vault, profile, name)]
+def find_histories(vault: Vault, profile: Profile, names: Iterable[str]) -> dict[bytes, str]:
+    """The ids of all secrets that have, or had, one of these names, the live one of a name first, and by which it was found.
 
-
-def find_histories(vault: Vault, profile: Profile, name: str) -> list[bytes]:
-    """The ids of all secrets that have, or had, that name, the live one first; of an id (``se_…``) itself, and then nothing
-    is opened. ``NotFound`` where there is none."""
-    secret_id = secret_of_id(vault.state, profile, name)
-    if secret_id is not None:
-        return [secret_id]
-    known = read_secrets(vault, profile)
-    gone = read_deleted(vault, profile)
-    found = [item.id for item in gone if item.name == name]
-    if name in known:
-        found.insert(0, known[name].id)
-    if not found:
-        near = nearest({*known, *(item.name for item in gone)}, name)
-        raise NotFound(
-            f"There is no secret {name[:60]!r} in the profile {profile.name!r}, and no history of one.",
-            hint=f"Did you mean {near!r}?" if near else f"List them with: stronghold secret list --profile {profile.name}",
-        )
+    For an id (``se_…``) nothing is opened. ``NotFound`` where a name never was.
+    """
+    names = list(dict.fromkeys(names))
+    by_id = {text: secret_of_id(vault.state, profile, text) for text in names}
+    by_name = [text for text in names if by_id[text] is None]
+    known = read_secrets(vault, profile) if by_name else {}
+    gone = read_deleted(vault, profile) if by_name else []
+    found: dict[bytes, str] = {}
+    for text in names:
+        secret_id = by_id[text]
+        ids = [secret_id] if secret_id is not None else [item.id for item in gone if item.name == text]
+        if text in known:
+            ids.insert(0, known[text].id)
+        if not ids:
+            near = nearest({*known, *(item.name for item in gone)}, text)
+            raise NotFound(
+                f"There is no secret {text[:60]!r} in the profile {profile.name!r}, and no history of one.",
+                hint=f"Did you mean {near!r}?"
+                if near
+                else f"List them with: stronghold secret list --profile {profile.name}",
+            )
+        found.update((id_, text) for id_ in ids if id_ not in found)
     return found
 
 
-def read_history(vault: Vault, profile: Profile, secret_id: bytes) -> SecretHistory:
-    """Fetch, verify and open every kept version of one secret; raises ``IntegrityError``."""
-    (history,) = _read(vault, profile, secret_id)
-    return history
+def read_history(
+    vault: Vault,
+    profile: Profile,
+    secret_id: bytes,
+    *,
+    before: int | None = None,
+    most: int | None = None,
+    with_values: bool = False,
+) -> SecretHistory:
+    """Fetch, verify and open the kept versions of one secret, the newest ``most`` of those before version ``before``."""
+
+    def read(kept: KeptVersions) -> SecretHistory:
+        entry = decode_entry_leaf(vault.state.leaves("entries", profile.id)[secret_id])
+        versions: list[Version] = []
+        name = None
+        for version, secret in _named(kept.of(secret_id)):
+            name = secret.name if name is None and secret is not None else name
+            if before is not None and version.number >= before:
+                continue
+            versions.append(version if with_values else version.replace(value=None))
+            if len(versions) == most:
+                break
+        return SecretHistory(
+            id=secret_id,
+            name=shown_secret(secret_id) if name is None else name,
+            is_live=entry.is_live,
+            oldest=entry.oldest,
+            current=entry.version,
+            versions=tuple(versions),
+        )
+
+    return _as_of_now(vault, profile, read)
 
 
-def read_deleted(vault: Vault, profile: Profile) -> list[SecretHistory]:
-    """The deleted secrets of a profile of which a value is kept, each with its last value alone; by name, then by time."""
-    found = _read(vault, profile, None)
-    return sorted(found, key=lambda item: (item.name, -_time_of(item), item.id))
+def read_deleted(vault: Vault, profile: Profile) -> list[Deleted]:
+    """The deleted secrets of a profile of which a value is kept; by name, then the newest first."""
+
+    def read(kept: KeptVersions) -> list[Deleted]:
+        return [
+            Deleted(
+                id=id_,
+                name=shown_secret(id_) if last.secret is None else last.secret.name,
+                time=0 if last.secret is None else last.secret.time,
+            )
+            for id_, last in kept.last_values()
+        ]
+
+    return sorted(_as_of_now(vault, profile, read), key=lambda item: (item.name, -item.time, item.id))
 
 
 def signers_of(vault: Vault, profile: Profile, history: SecretHistory) -> dict[int, tuple[bytes | None, int]]:
     """Who signed each version that deletes the secret or is unreadable, and when: told by the commits, on the way back."""
-    missing = {version.number for version in history.versions if version.secret is None}
+    missing = {version.number for version in history.versions if version.is_deletion or version.is_unreadable}
     found: dict[int, tuple[bytes | None, int]] = {}
     steps = Past(vault.operator, vault.state, vault.progress).steps() if missing else iter(())
     for step in steps:
@@ -118,29 +182,63 @@ def signers_of(vault: Vault, profile: Profile, history: SecretHistory) -> dict[i
 
 
 def roll_back(
-    draft: Draft, profile: Profile, known: Mapping[str, StoredSecret], history: SecretHistory, number: int | None
-) -> Version:
+    vault: Vault, draft: Draft, profile: Profile, known: Mapping[str, StoredSecret], name: str, number: int | None
+) -> OldValue:
     """Write an older version's value and note as the newest one: version ``number``, or the one before the current."""
-    version = _version(history, number)
-    secret = _value_of(history, version, "Choose another version; the list of them is in: stronghold secret history")
-    write_secrets(draft, profile, known, {secret.name: secret.value}, notes={secret.name: secret.note})
-    return version
+    found = old_value(vault, profile, known[name].id, name, number)
+    write_secrets(draft, profile, known, {name: found.secret.value}, notes={name: found.secret.note})
+    return found
 
 
 def restore(
-    draft: Draft, profile: Profile, known: Mapping[str, StoredSecret], history: SecretHistory, number: int | None
-) -> Version:
+    vault: Vault,
+    draft: Draft,
+    profile: Profile,
+    known: Mapping[str, StoredSecret],
+    gone: Deleted,
+    number: int | None,
+) -> OldValue:
     """Write a deleted secret again, with its last value or that of version ``number``; its history goes on."""
-    if history.name in known:
+    require_not_there(profile, known, gone.name)
+    found = old_value(vault, profile, gone.id, gone.name, number)
+    require_not_there(profile, known, found.secret.name)
+    put_secret(draft, profile, known, gone.id, found.secret)
+    return found
+
+
+def require_not_there(profile: Profile, known: Mapping[str, StoredSecret], name: str) -> None:
+    """Raise ``Conflict`` where the profile has a secret of that name."""
+    if name in known:
         raise Conflict(
-            f"There is a secret {history.name} in the profile {profile.name!r} again.",
-            hint=f"To set an older value, use: stronghold secret rollback {history.name}",
+            f"There is a secret {name} in the profile {profile.name!r} again.",
+            hint=f"To set an older value, use: stronghold secret rollback {name}",
         )
-    version = history.last_value() if number is None else _version(history, number)
-    if version is None:
-        raise NotFound(f"No version of {history.name} that is kept can be read.")
-    put_secret(draft, profile, known, history.id, _value_of(history, version, "Leave out --to to take the last value."))
-    return version
+
+
+def old_value(vault: Vault, profile: Profile, secret_id: bytes, name: str, number: int | None) -> OldValue:
+    """What version ``number`` holds; without one, the newest before the current that has a value.
+
+    ``name`` is what people call the secret. ``NotFound`` says why there is none.
+    """
+
+    def read(kept: KeptVersions) -> OldValue:
+        entry = decode_entry_leaf(vault.state.leaves("entries", profile.id)[secret_id])
+        if number is not None and not entry.oldest <= number <= entry.version:
+            raise NotFound(
+                f"There is no version {number} of {name} that is kept.",
+                hint=f"Kept are the versions {entry.oldest} to {entry.version}.",
+            )
+        for version, secret in _named(kept.of(secret_id)):
+            if version.number == number:
+                return _held(version, secret, name)
+            if number is None and version.number < entry.version and secret is not None:
+                return OldValue(number=version.number, secret=secret)
+        raise NotFound(
+            f"There is no older version of {name} that is kept and can be read.",
+            hint="It has one value only." if entry.is_live and entry.oldest == entry.version else "",
+        )
+
+    return _as_of_now(vault, profile, read)
 
 
 def purgeable(draft: Draft, profile: Profile, secret_id: bytes, name: str, keep: int) -> Purged | None:
@@ -148,7 +246,7 @@ def purgeable(draft: Draft, profile: Profile, secret_id: bytes, name: str, keep:
 
     It goes by the entry alone and opens nothing. ``name`` is what people call the secret.
     """
-    entry = draft.state.entries(profile.id)[secret_id]
+    entry = decode_entry_leaf(draft.state.leaves("entries", profile.id)[secret_id])
     oldest = max(entry.version - keep + 1, entry.oldest)
     if oldest == entry.oldest:
         return None
@@ -170,135 +268,50 @@ def require_admin(draft: Draft) -> None:
         raise Refused("FORBIDDEN", "Only an admin can remove old versions for good.", hint="Ask an admin of the org.")
 
 
-class _Differs(IntegrityError):
-    """What was delivered does not belong to the state that is known."""
+def _held(version: Version, secret: Secret | None, name: str) -> OldValue:
+    """What the version that was asked for holds; ``NotFound`` where that is nothing."""
+    if secret is not None:
+        return OldValue(number=version.number, secret=secret)
+    why = "says that it was deleted: it has no value" if version.is_deletion else "cannot be read by anybody"
+    raise NotFound(
+        f"Version {version.number} of {name} {why}.",
+        hint="Choose another version, or leave out --to; the list of them is in: stronghold secret history",
+    )
 
 
-def _read(vault: Vault, profile: Profile, secret_id: bytes | None) -> list[SecretHistory]:
+def _as_of_now(vault: Vault, profile: Profile, read: Callable[[KeptVersions], T]) -> T:
     """Others may have changed the profile since the state was verified: then it is held against the newest state."""
     for _ in range(_ATTEMPTS):
         try:
-            return _read_as_of(vault, profile.id, secret_id)
-        except _Differs:
-            if not vault.refresh():
+            return read(KeptVersions(vault, profile.id))
+        except (Overtaken, Refused) as error:
+            if not is_overtaken(error) or not vault.refresh():
                 raise
             still_there(vault.state, profile)
     raise Conflict(f"Others changed the profile {profile.name!r} whenever it was read.", hint="Run the command again.")
 
 
-def _read_as_of(vault: Vault, profile_id: bytes, secret_id: bytes | None) -> list[SecretHistory]:
-    entries = vault.state.entries(profile_id)
-    wanted = {secret_id} if secret_id is not None else {id_ for id_, entry in entries.items() if not entry.is_live}
-    if not wanted:
-        return []
-    query = "" if secret_id is None else f"?secret={secret_id.hex()}"
-    delivered = decode_kept_secrets(vault.operator.get(f"/profiles/{profile_id.hex()}/history{query}"))
-    # A deleted secret of which every value was purged has nothing to deliver.
-    if secret_id is None:
-        wanted = {id_ for id_ in wanted if entries[id_].oldest < entries[id_].version}
-    if delivered.secrets.keys() != wanted:
-        raise _Differs("The histories received are not those of the profile's secrets.")
-    keys = _Keys(vault, profile_id, delivered)
-    return [_open(vault, profile_id, id_, kept, keys, secret_id is not None) for id_, kept in delivered.secrets.items()]
-
-
-def _open(vault: Vault, profile_id: bytes, secret_id: bytes, kept: KeptSecret, keys: _Keys, whole: bool) -> SecretHistory:
-    """Verify the chain of leaves, then open its ciphertexts: all of them, or the one delivered."""
-    entry = vault.state.entries(profile_id)[secret_id]
-    leaves = _newest_leaves(secret_id, kept.leaves, vault.state.leaves("entries", profile_id)[secret_id], entry.oldest)
-    with_value = [number for number, leaf in leaves.items() if leaf.is_live]
-    expected = with_value if whole else with_value[:1]
-    if kept.ciphertexts.keys() != set(expected):
-        raise IntegrityError("The kept versions of a secret are not those that its history names.")
-    versions = []
+def _named(opened: Iterator[Opened]) -> Iterator[tuple[Version, Secret | None]]:
+    """The versions with what they hold. None comes up under another name than the newest that is readable has."""
     name: str | None = None
-    for number, leaf in leaves.items():
-        if number not in kept.ciphertexts:
-            # Of a list of deleted secrets, only the last value is delivered.
-            if not leaf.is_live:
-                versions.append(Version(number=number, epoch=leaf.epoch, secret=None))
-            continue
-        if digest(kept.ciphertexts[number]) != leaf.ciphertext_sha256:
-            raise IntegrityError("An older version received is not the one in the secret's history.")
-        secret = open_if_legal(keys.of(leaf.epoch), secret_id, number, kept.ciphertexts[number])
+    for each in opened:
+        secret = each.secret
         if secret is not None:
             name = secret.name if name is None else name
-            # A version must not come up under another name than the secret has.
             secret = secret if secret.name == name else None
-        versions.append(Version(number=number, epoch=leaf.epoch, secret=secret, is_unreadable=secret is None))
-    return SecretHistory(
-        id=secret_id,
-        name=shown_secret(secret_id) if name is None else name,
-        is_live=entry.is_live,
-        oldest=entry.oldest,
-        versions=tuple(versions),
-    )
-
-
-def _newest_leaves(secret_id: bytes, chain: Sequence[bytes], current: bytes, oldest: int) -> dict[int, EntryLeaf]:
-    """The last leaf of each version from the current one down to ``oldest``, in that order, with every link verified."""
-    if not chain or chain[-1] != current:
-        raise _Differs("The history of a secret does not end at its current version.")
-    found: dict[int, EntryLeaf] = {}
-    for position in range(len(chain) - 1, -1, -1):
-        leaf = decode_entry_leaf(chain[position])
-        if leaf.version < oldest:
-            break
-        found.setdefault(leaf.version, leaf)
-        if leaf.prev != (leaf_link(secret_id, chain[position - 1]) if position else ZERO_HASH):
-            raise IntegrityError("The history of a secret does not hang together.", evidence={"secret": secret_id.hex()})
-    if list(found) != list(range(max(found), oldest - 1, -1)):
-        raise IntegrityError("A version is missing in the history of a secret.", evidence={"secret": secret_id.hex()})
-    return found
-
-
-class _Keys:
-    """The keys of a profile by epoch: the current one, and older ones out of the boxes delivered."""
-
-    def __init__(self, vault: Vault, profile_id: bytes, delivered: KeptSecrets) -> None:
-        self._current = vault.keys.profile(profile_id)
-        self._leaves = vault.state.old_keys(profile_id)
-        self._boxes = {digest(box): box for box in delivered.boxes}
-        self._keys: dict[int, ProfileKey] = {self._current.epoch: self._current}
-
-    def of(self, epoch: int) -> ProfileKey:
-        """The key of an epoch."""
-        if epoch not in self._keys:
-            leaf = self._leaves.get(epoch)
-            if leaf is None or leaf.box_sha256 not in self._boxes:
-                raise IntegrityError("An older key of the profile was not delivered.", evidence={"epoch": epoch})
-            self._keys[epoch] = self._current.unwrap_old(epoch, leaf.kcv, self._boxes[leaf.box_sha256])
-        return self._keys[epoch]
-
-
-def _version(history: SecretHistory, number: int | None) -> Version:
-    """The version of that number; without one, the newest before the current that has a value."""
-    older = [version for version in history.versions[1:] if version.secret is not None]
-    if number is None and older:
-        return older[0]
-    found = [version for version in history.versions if version.number == number]
-    if not found:
-        kept = ", ".join(str(version.number) for version in reversed(history.versions))
-        what = f"no older version of {history.name}" if number is None else f"no version {number} of {history.name}"
-        raise NotFound(
-            f"There is {what} that is kept.", hint=f"Kept are: {kept}." if number is not None else "It has one value only."
+        version = Version(
+            number=each.number,
+            epoch=each.epoch,
+            author=None if secret is None else secret.author,
+            time=None if secret is None else secret.time,
+            note=b"" if secret is None else secret.note,
+            value=None if secret is None else secret.value,
+            is_deletion=each.is_deletion,
+            is_unreadable=secret is None and not each.is_deletion,
         )
-    return found[0]
-
-
-def _value_of(history: SecretHistory, version: Version, hint: str) -> Secret:
-    if version.is_unreadable:
-        raise NotFound(f"Version {version.number} of {history.name} cannot be read by anybody.", hint=hint)
-    if version.secret is None:
-        raise NotFound(f"Version {version.number} of {history.name} says that it was deleted: it has no value.", hint=hint)
-    return version.secret
+        yield version, secret
 
 
 def _version_in(state: OrgState, profile: Profile, secret_id: bytes) -> int:
     raw = state.leaves("entries", profile.id).get(secret_id)
     return 0 if raw is None else decode_entry_leaf(raw).version
-
-
-def _time_of(history: SecretHistory) -> int:
-    last = history.last_value()
-    return 0 if last is None or last.secret is None else last.secret.time

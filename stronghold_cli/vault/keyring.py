@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from stronghold_cli.crypto.keys import GroupKey, ProfileKey, open_group_key
+from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.errors import IntegrityError, Refused, StrongholdError, UsageError
 from stronghold_cli.protocol.keys import sealing_key_hash
@@ -36,6 +37,15 @@ class Overtaken(IntegrityError):
 def is_overtaken(error: StrongholdError) -> bool:
     """Whether an error may only mean that the state moved on: what was asked for is not there, or is no longer one's own."""
     return isinstance(error, Overtaken) or (isinstance(error, Refused) and error.code in _GONE)
+
+
+def require_granted(profile: Profile) -> None:
+    """Refuse a profile that no group may read: what is written to it, nobody could ever open."""
+    if not profile.grants:
+        raise UsageError(
+            f"The profile {profile.name!r} is granted to no group, so nobody holds its key.",
+            hint=f"Grant it first: stronghold group grant GROUP {profile.name}",
+        )
 
 
 class Keyring:
@@ -151,11 +161,7 @@ class Keyring:
 
     def _open_profile(self, profile_id: bytes) -> ProfileKey:
         profile = self._state.profiles[profile_id]
-        if not profile.grants:
-            raise UsageError(
-                f"The profile {profile.name!r} is granted to no group, so nobody holds its key.",
-                hint=f"Grant it first: stronghold group grant GROUP {profile.name}",
-            )
+        require_granted(profile)
         for group_id, grant in profile.grants.items():
             if self._operator.id not in self._state.leaves("members", group_id):
                 continue

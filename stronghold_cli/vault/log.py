@@ -19,6 +19,7 @@ from stronghold_cli.protocol.messages import decode_audit
 from stronghold_cli.protocol.names import caseless, nfc
 from stronghold_cli.protocol.past import author_of
 from stronghold_cli.protocol.record import Record
+from stronghold_cli.protocol.request_kinds import REQUEST_KINDS
 from stronghold_cli.protocol.requests import parse_signature_base
 from stronghold_cli.protocol.state import OrgState
 from stronghold_cli.vault.committing import Vault
@@ -27,10 +28,7 @@ from stronghold_cli.vault.evidence import is_as_signed, require_new, verify_entr
 from stronghold_cli.vault.lookup import nearest, shown_id
 from stronghold_cli.vault.past import Past
 
-KINDS = (
-    "pull", "self", "login", "genesis", "commit", "blobs", "blobs-ahead", "blobs-forget", "turn", "sync", "keys",
-    "sealing-keys", "old-keys", "contents", "history", "past", "tokens", "audit", "clock", "cache-report",
-)  # fmt: skip
+KINDS = tuple(REQUEST_KINDS)
 OUTCOMES = ("ok", "refused", "error")
 _PAGE = 500
 
@@ -84,11 +82,14 @@ def require_filter(wanted: Filter) -> Filter:
     return wanted
 
 
-def read_log(vault: Vault, wanted: Filter, limit: int) -> list[Entry]:
-    """The newest ``limit`` entries that pass the filter, the oldest first; ``NotFound`` for a name that never was."""
+def read_log(vault: Vault, wanted: Filter, limit: int, before: int | None = None) -> list[Entry]:
+    """The newest ``limit`` entries that pass the filter, of those before entry ``before``; the oldest first.
+
+    ``NotFound`` for a name that never was.
+    """
     require_filter(wanted)
     reading, found, seen = Reading(vault), list[Entry](), set[Subject]()
-    total = _size(vault)
+    total = _size(vault) if before is None else min(before, _size(vault))
     for leaf in leaves_back(vault, total):
         vault.progress("Reading the log", total - leaf.index, total)
         if wanted.since is not None and leaf.server_time < wanted.since:

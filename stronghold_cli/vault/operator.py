@@ -49,15 +49,15 @@ class Operator(Record):
         """Unix seconds by this machine's clock."""
         return int(self.clock())
 
-    def get(self, path: str) -> bytes:
-        """GET a route below the org, e.g. ``/sync?since=0``."""
-        return self._request("GET", path, b"")
+    def get(self, path: str, limit: int = MAX_BODY) -> bytes:
+        """GET a route below the org, e.g. ``/sync?since=0``; an answer of more than ``limit`` bytes is refused."""
+        return self._request("GET", path, b"", limit)
 
     def post(self, path: str, body: bytes) -> bytes:
         """POST to a route below the org."""
-        return self._request("POST", path, body)
+        return self._request("POST", path, body, MAX_BODY)
 
-    def _request(self, method: str, path: str, body: bytes) -> bytes:
+    def _request(self, method: str, path: str, body: bytes, limit: int) -> bytes:
         key_id = KeyId(kind="o", raw=self.id)
         target = f"/v1/orgs/{self.org_id.hex()}{path}"
-        return self.server.request(method, target, body, self.keyset.request, key_id, MAX_BODY)
+        return self.server.request(method, target, body, self.keyset.request, key_id, limit)

@@ -8,6 +8,7 @@ from stronghold_cli.crypto.box import OVERHEAD
 from stronghold_cli.crypto.keys import ProfileKey
 from stronghold_cli.crypto.secrets import Secret, encoded_length
 from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
+from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.errors import Conflict, NotFound, Refused, UsageError
 from stronghold_cli.protocol.names import (
@@ -24,7 +25,7 @@ from stronghold_cli.vault.ahead import Progress, silent
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import create_group, grant
-from stronghold_cli.vault.keyring import Overtaken, is_overtaken
+from stronghold_cli.vault.keyring import Overtaken, is_overtaken, require_granted
 from stronghold_cli.vault.lookup import require_free, still_there
 from stronghold_cli.vault.opening import Opened, StoredSecret, open_secrets, unreadable_error
 
@@ -92,10 +93,16 @@ def describe_profile(draft: Draft, profile: Profile, description: str) -> None:
 
 
 def copy_profile(
-    draft: Draft, source: Profile, known: Mapping[str, StoredSecret], name: str, *, with_group: bool = True
+    draft: Draft, source: Profile, known: Mapping[str, StoredSecret], name: str, *, group: Group | None = None
 ) -> Profile:
-    """Make a profile with the current values and notes of another one (``known``); its history and readers stay behind."""
-    made = create_profile(draft, name, source.description, with_group=with_group)
+    """Make a profile with the current values and notes of another one (``known``); its history and readers stay behind.
+
+    ``group`` may read it; without one, a new group of the same name.
+    """
+    made = create_profile(draft, name, source.description, with_group=group is None)
+    if group is not None:
+        grant(draft, group, made)
+        made = draft.profiles()[made.id]
     values = {key: stored.secret.value for key, stored in known.items()}
     notes = {key: stored.secret.note for key, stored in known.items()}
     write_secrets(draft, made, {}, values, notes=notes, progress=draft.progress)
@@ -153,6 +160,7 @@ def write_secrets(
     progress: Progress = silent,
 ) -> Difference:
     """Set the values that differ (and, with ``prune``, delete what is not among them); unchanged ones keep their version."""
+    require_granted(profile)
     difference = compare(known, values, prune=prune)
     notes = notes or {}
     renewed = [name for name in difference.unchanged if name in notes and known[name].secret.note != notes[name]]
@@ -216,7 +224,7 @@ def _require_free_group(draft: Draft, name: str) -> None:
         raise Conflict(
             f"There is already a group named {name!r}, which a new profile would share its secrets with.",
             hint=f"Make the profile alone with: stronghold profile create {name} --no-group, "
-            f"then: stronghold group grant GROUP {name}",
+            f"then: stronghold group grant GROUP {name}; or copy one for a group with: stronghold profile copy --group",
         )
 
 

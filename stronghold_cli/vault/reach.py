@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from stronghold_cli.protocol.documents.agent import Agent, is_locked_down
 from stronghold_cli.protocol.documents.profile import Profile
@@ -25,29 +25,34 @@ class Reach(Record):
 
 
 def reaches(state: OrgState, now: int) -> Iterator[Reach]:
-    """Everybody who may read a profile: by name, agents first, then operators, and by the profile's name."""
-    profiles = sorted(state.profiles.values(), key=lambda item: item.name)
+    """Everybody who may read a profile: by name, agents first, then operators, and by the profile's name.
+
+    Each costs what it reaches, not what there is: by the groups that they are in.
+    """
+    granted: dict[bytes, set[bytes]] = {group_id: set() for group_id in state.groups}
+    for profile in state.profiles.values():
+        for group_id in profile.grants:
+            granted[group_id].add(profile.id)
     for agent in sorted(state.agents.values(), key=lambda item: item.name):
-        for profile in profiles:
-            groups = shared_groups(state, agent, profile)
-            if groups:
-                yield Reach(
-                    kind="agent",
-                    id=agent.id,
-                    name=agent.name,
-                    profile=profile,
-                    groups=groups,
-                    hindrances=hindrances(state, agent, now),
-                )
+        stopped = hindrances(state, agent, now)
+        for profile, groups in _through(state, granted, agent.groups):
+            yield Reach(kind="agent", id=agent.id, name=agent.name, profile=profile, groups=groups, hindrances=stopped)
     for operator_id, operator in sorted(state.org.document.operators.items(), key=lambda item: item[1].name):
-        for profile in profiles:
-            groups = tuple(
-                group_id for group_id in by_name(state, profile.grants) if operator_id in state.leaves("members", group_id)
+        own = [group_id for group_id in state.groups if operator_id in state.leaves("members", group_id)]
+        for profile, groups in _through(state, granted, own):
+            yield Reach(
+                kind=operator.role, id=operator_id, name=operator.name, profile=profile, groups=groups, hindrances=()
             )
-            if groups:
-                yield Reach(
-                    kind=operator.role, id=operator_id, name=operator.name, profile=profile, groups=groups, hindrances=()
-                )
+
+
+def _through(
+    state: OrgState, granted: Mapping[bytes, set[bytes]], group_ids: Iterable[bytes]
+) -> list[tuple[Profile, tuple[bytes, ...]]]:
+    """The profiles that somebody in these groups may read, by name, each with the groups by which they may."""
+    own = by_name(state, set(group_ids) & granted.keys())
+    ids = {profile_id for group_id in own for profile_id in granted[group_id]}
+    profiles = sorted((state.profiles[id_] for id_ in ids), key=lambda item: item.name)
+    return [(profile, tuple(id_ for id_ in own if profile.id in granted[id_])) for profile in profiles]
 
 
 def shared_groups(state: OrgState, agent: Agent, profile: Profile) -> tuple[bytes, ...]:

@@ -12,6 +12,7 @@ from stronghold_cli.protocol.documents.group import Group
 from stronghold_cli.protocol.documents.profile import Profile
 from stronghold_cli.protocol.errors import Conflict, NotFound, UsageError
 from stronghold_cli.vault.draft import Draft
+from stronghold_cli.vault.lookup import shown_id
 from stronghold_cli.vault.rekeying import Rekeyed, rekey
 
 
@@ -99,7 +100,9 @@ def _without(profile: Profile, group: Group) -> Profile:
 
 
 def _require_removable(draft: Draft, group: Group, operator_id: bytes) -> None:
-    operator = draft.org.operators[operator_id]
+    operator = draft.org.operators.get(operator_id)
+    if operator is None:
+        raise NotFound(f"The operator {shown_id('operator', operator_id)} was removed from the org meanwhile.")
     if operator.role == "admin":
         raise UsageError(f"{operator.name!r} is an admin, and admins are members of every group.")
     if operator_id not in group.operators:

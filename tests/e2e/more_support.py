@@ -40,6 +40,8 @@ OPERATOR_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("secret", "purge", "NAME", "--profile", "production", "--yes"),
     ("env", "push", "values.env", "--profile", "production", "--yes"),
     ("env", "pull", "--profile", "production"),
+    ("env", "diff", "production", "staging"),
+    ("env", "validate", "--require-from", "values.env", "--profile", "production"),
     ("env", "run", "--profile", "production", "--", "true"),
     ("run", "--profile", "production", "--", "true"),
     ("group", "create", "new-one"),

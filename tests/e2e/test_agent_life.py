@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.e2e.more_support import in_parallel, with_token
+from tests.e2e.more_support import in_parallel, shifted_clock, with_token
 from tests.e2e.support import Machine, Org, Result
 
 PULL = ("env", "pull", "--profile", "production")
@@ -27,10 +28,21 @@ def shown(org: Org, name: str) -> dict[str, Any]:
 def laptop(org: Org, machine: Machine, new_machine: Any) -> Machine:
     """Another machine of the same operator."""
     other: Machine = new_machine()
-    other.file("kits", org.operator_kit + "\n")
-    passphrase = other.file("passphrase", org.passphrase + "\n")
-    other.run("auth", "login", "--kit-file", "kits", "--passphrase-file", str(passphrase)).ok()
+    log_in(org, other)
     return other
+
+
+def log_in(org: Org, machine: Machine, **options: Any) -> None:
+    machine.file("kits", org.operator_kit + "\n")
+    passphrase = machine.file("passphrase", org.passphrase + "\n")
+    machine.run("auth", "login", "--kit-file", "kits", "--passphrase-file", str(passphrase), **options).ok()
+
+
+def at_another_time(org: Org, machine: Machine, seconds: int) -> Callable[..., Result]:
+    """The operator logs in on a machine whose clock is off; returns what runs a command there."""
+    environment = shifted_clock(machine, seconds)
+    log_in(org, machine, env=environment)
+    return partial(machine.run, env=environment)
 
 
 def test_an_agent_is_made_with_description_labels_and_an_end(org: Org) -> None:
@@ -182,3 +194,23 @@ def test_two_devices_at_once_end_in_the_state_of_both(org: Org, laptop: Machine)
     assert {each["name"]: each["state"] for each in agent["tokens"]} == {"first": "deprecated", "laptop": "active"}
     made = in_parallel([partial(each.run, "agent", "create", "same", "--no-token") for each in (org.machine, laptop)])
     assert sorted(result.code for result in made) == [0, 6]
+
+
+def test_devices_whose_clocks_differ_work_on_one_org(org: Org, new_machine: Any) -> None:
+    """By up to a minute each, as a request may be off: commits are ordered by their numbers, and not by their dates."""
+    token = org.make_agent("ci", {"production": {"KEY": "value"}})
+    ahead, behind = (at_another_time(org, new_machine(), seconds) for seconds in (40, -40))
+    ahead("group", "create", "late").ok()
+    behind("group", "grant", "late", "production").ok()
+    ahead("group", "add", "late", "--agent", "ci").ok()
+    minted = behind("token", "mint", "ci", "--name", "hour", "--expires-in", "1h", "--quiet").ok().out.strip()
+    ahead("token", "deprecate", "ci/hour").ok()
+    behind("secret", "set", "KEY", "-p", "production", stdin="newer").ok()
+    for each in (token, minted):
+        assert pull(org, each).ok().out == "KEY=newer\n"
+    ahead("group", "remove", "production", "--agent", "ci", "--yes").ok()
+    behind("group", "remove", "late", "--agent", "ci", "--yes").ok()
+    for each in (token, minted):
+        pull(org, each).failed(4)
+    for device in (ahead, behind):
+        assert device("secret", "get", "KEY", "-p", "production").ok().out.strip() == "newer"

@@ -145,6 +145,7 @@ def test_filters_by_token_profile_action_outcome_and_time(busy: Org) -> None:
     refused = listed(busy, "--outcome", "refused")
     assert {entry["code"] for entry in refused} >= {"PROFILE_FORBIDDEN", "TOKEN_REVOKED", "LOCKED_DOWN"}
     assert listed(busy, "--outcome", "LOCKED_DOWN") == [entry for entry in refused if entry["code"] == "LOCKED_DOWN"]
+    assert {entry["kind"] for entry in listed(busy, "--action", "steps")} == {"steps"}
     whole = listed(busy, "--until", "2100-01-01")
     assert listed(busy, "--since", "1h")[: len(whole)] == whole
     assert listed(busy, "--until", "1h") == []

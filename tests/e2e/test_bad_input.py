@@ -294,6 +294,10 @@ def test_a_full_stdout_is_told(bench: Bench) -> None:
 # --- operators -------------------------------------------------------------------------------------------------------
 
 
+# These work with an agent's token, too.
+READING = {("env", "pull"), ("env", "run"), ("env", "diff"), ("env", "validate"), ("secret", "get")}
+
+
 def test_every_operator_command_needs_somebody_who_is_logged_in_and_unlocked(bench: Bench, machine: Machine) -> None:
     for name in ("value", "values.env"):
         machine.file(name, "A=1")
@@ -304,7 +308,7 @@ def test_every_operator_command_needs_somebody_who_is_logged_in_and_unlocked(ben
 
     nobody = in_parallel([partial(attempt, machine, command, False) for command in OPERATOR_COMMANDS], 4)
     for command, result in zip(OPERATOR_COMMANDS, nobody, strict=True):
-        reads = command[:2] in {("env", "pull"), ("env", "run"), ("secret", "get")} or command[0] == "run"
+        reads = command[:2] in READING or command[0] == "run"
         sentence = told(result, 3, "TOKEN_MISSING" if reads else "NOT_AUTHENTICATED")
         assert "auth login" in sentence
     bench.org.run("auth", "lock").ok()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -111,8 +112,13 @@ def test_the_profile_may_come_from_the_environment_or_the_folder(shared_org: Org
         ("open.env", "A=1\nB='hunter2\n", 2, "line 2"),
         ("name.env", "with-dash=hunter2\n", 2, "line 1"),
         ("nothing.env", "A\n", 2, "line 1"),
-        ("list.json", '["hunter2"]', 2, "not a JSON object"),
+        ("list.json", '["hunter2"]', 2, "not one map of names"),
         ("number.json", '{"A": 5}', 2, "'A'"),
+        ("twice.json", '{"A":"1",\n"A":"hunter2"}', 2, "line 2"),
+        ("twice.yaml", "A: 1\nA: hunter2\n", 2, "line 2"),
+        ("open.yaml", "A: 1\nB: 'hunter2\n", 2, "line"),
+        ("tag.yaml", "A: !secret hunter2\n", 2, "line 1"),
+        ("bom.env", "\ufeffA=hunter2\n", 2, "line 1"),
     ],
 )
 def test_a_doubtful_file_is_refused_with_its_line(shared_org: Org, name: str, content: str, code: int, said: str) -> None:
@@ -122,6 +128,41 @@ def test_a_doubtful_file_is_refused_with_its_line(shared_org: Org, name: str, co
     assert said in refused.err
     assert "hunter2" not in refused.err
     shared_org.run("profile", "show", "doubtful").failed(5)
+
+
+EXPORTS = Path(__file__).parents[1] / "data" / "exports"
+
+
+@pytest.mark.parametrize("sample", sorted(EXPORTS.iterdir()), ids=lambda sample: sample.name)
+def test_an_export_of_another_tool_is_pushed(shared_org: Org, sample: Path) -> None:
+    tool = sample.stem.split("-")[0]
+    profile = f"from-{sample.name.replace('.', '-')}"
+    said = shared_org.run("env", "push", str(sample), "--from", tool, "--profile", profile, "--yes").ok()
+    assert "  + MULTI_LINE" in said.err
+    assert "0.982492bc" not in said.err
+    assert pulled(shared_org, profile) == {"SES_KEY": "0.982492bc-7f37-4475-9e60", "MULTI_LINE": 'it\'s "two"\nlines $x'}
+
+
+def test_an_export_comes_through_a_pipe_too(shared_org: Org) -> None:
+    text = (EXPORTS / "vault.json").read_text()
+    shared_org.run("env", "push", "-", "--from", "vault", "--profile", "piped", "--yes", stdin=text).ok()
+    assert pulled(shared_org, "piped").keys() == {"SES_KEY", "MULTI_LINE"}
+
+
+def test_what_is_no_export_of_that_tool_pushes_nothing(shared_org: Org) -> None:
+    for tool, sample, code in (("bws", "vault.json", 2), ("nobody", "bws.json", 2), ("vault", "doppler.env", 2)):
+        shared_org.run("env", "push", str(EXPORTS / sample), "--from", tool, "--profile", "nothing", "--yes").failed(code)
+    encrypted = shared_org.machine.file("encrypted.yaml", "A: ENC[hunter2]\nsops:\n  mac: x\n")
+    refused = shared_org.run("env", "push", str(encrypted), "--from", "sops", "--profile", "nothing", "--yes").failed(2)
+    assert "line 2: the file is still encrypted by sops" in refused.err
+    assert "hunter2" not in refused.err
+    shared_org.run("profile", "show", "nothing").failed(5)
+
+
+def test_yaml_is_taken(shared_org: Org) -> None:
+    file = shared_org.machine.file("values.yaml", "A: one\nPORT: 8080\nLINES: |\n  x\n  y\n")
+    shared_org.run("env", "push", str(file), "--profile", "from-yaml", "--yes").ok()
+    assert pulled(shared_org, "from-yaml") == {"A": "one", "PORT": "8080", "LINES": "x\ny\n"}
 
 
 def test_what_cannot_be_is_told(shared_org: Org) -> None:

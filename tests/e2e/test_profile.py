@@ -137,19 +137,29 @@ def test_a_copy_has_the_current_values_and_neither_history_nor_readers(org: Org)
     org.run("env", "pull", "-p", "staging", env=with_token(token)).failed(4)
     push(org, "staging", {"A": "changed"}).ok()
     assert org.run("secret", "get", "A", "-p", "production").ok().out.strip() == "3"
-    bare = org.run("--json", "profile", "copy", "production", "bare", "--no-group").ok().json()
-    assert (bare["name"], bare["secrets"]) == ("bare", 2)
+
+
+def test_a_copy_for_a_group_that_is_there_is_read_by_it_and_by_nobody_else(org: Org) -> None:
+    token = org.make_agent("ci", {"production": {"A": "1", "B": "2"}})
+    made = org.run("--json", "profile", "copy", "production", "second", "--group", "Production").ok().json()
+    assert (made["name"], made["secrets"]) == ("second", 2)
+    assert org.run("--json", "profile", "show", "second").ok().json()["groups"] == {"production": ["ci"]}
+    assert "second" not in [group["name"] for group in org.run("--json", "group", "list").ok().json()]
+    pulled = org.run("env", "pull", "-p", "second", "-f", "json", env=with_token(token)).ok().json()
+    assert pulled == {"A": "1", "B": "2"}
 
 
 def test_what_cannot_be_copied_is_told_and_nothing_is_made(shared_org: Org) -> None:
     push(shared_org, "source", {"A": "1"}).ok()
     shared_org.run("group", "create", "group-there").ok()
     shared_org.run("profile", "copy", "source", "Source").failed(6)
-    assert "--no-group" in shared_org.run("profile", "copy", "source", "group-there").failed(6).err
+    assert "--group" in shared_org.run("profile", "copy", "source", "group-there").failed(6).err
+    assert "'group-there'" in shared_org.run("profile", "copy", "source", "target", "--group", "group-ther").failed(5).err
     shared_org.run("profile", "copy", "source", "a/b").failed(2)
     shared_org.run("profile", "copy", "source").failed(2)
     assert "'source'" in shared_org.run("profile", "copy", "sorce", "target").failed(5).err
     shared_org.run("profile", "show", "group-there").failed(5)
+    shared_org.run("profile", "show", "target").failed(5)
 
 
 def test_a_deleted_profile_is_gone_and_says_what_is_lost(org: Org) -> None:

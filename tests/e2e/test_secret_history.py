@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import pytest
 
 from tests.e2e.more_support import push, with_token
-from tests.e2e.support import Org
+from tests.e2e.support import Machine, Org, ServerProcess, make_org
 
 NAME = "DATABASE_URL"
 
@@ -105,6 +106,34 @@ def test_a_purged_deletion_leaves_nothing_by_that_name(shop: Org) -> None:
     shop.run("secret", "restore", NAME, "--yes").failed(5)
     write(shop, "anew")
     assert versions(shop) == [(1, "current", "anew")]
+
+
+def test_a_purge_of_all_removes_the_old_versions_of_every_secret(shop: Org) -> None:
+    for value in ("one", "two"):
+        write(shop, value, "OTHER")
+    shop.run("secret", "delete", "OTHER", "--yes").ok()
+    assert "2 versions of 2 secrets" in shop.run("secret", "purge", "--all", "--keep", "2", "--yes").ok().err
+    assert [item[0] for item in versions(shop)] == [3, 2]
+    assert [item[:2] for item in versions(shop, "OTHER")] == [(3, "deleted"), (2, "old")]
+    assert "nothing was changed" in shop.run("secret", "purge", "--all", "--keep", "2", "--yes").ok().err
+    for words in ((), (NAME, "--all")):
+        assert "Give their names, or --all." in shop.run("secret", "purge", *words, "--yes").failed(2).err
+
+
+def test_a_profile_that_keeps_as_much_as_the_server_allows_says_how_to_make_room(
+    machine: Machine, new_server: Callable[..., ServerProcess]
+) -> None:
+    """And a history of several pages is shown whole."""
+    org = make_org(machine, new_server({"STRONGHOLD_MAX_KEPT_BYTES": str(1 << 20), "STRONGHOLD_MAX_PAGE_BYTES": "65536"}))
+    for letter in "abcd":
+        write(org, letter * 240_000)
+    assert [value for *_, value in versions(org)] == [letter * 240_000 for letter in "dcba"]
+    full = org.run("secret", "set", NAME, "-p", "production", stdin="e" * 240_000).failed(1)
+    assert "secret purge --all" in full.err
+    assert org.run("secret", "get", NAME).ok().out == "d" * 240_000
+    org.run("secret", "purge", "--all", "--keep", "2", "--yes").ok()
+    write(org, "e" * 240_000)
+    assert len(versions(org)) == 3
 
 
 def test_on_a_terminal_it_is_asked_first(shop: Org, terminal_or_skip: object) -> None:

@@ -33,6 +33,7 @@ REMARKS: Final = {
     6: "the documented bound is asserted: without a mark, older contents under an editor's fresh head are believed",
     8: "the documented bound is asserted: an older token is fed complete states, back to its own",
     9: "that an agent cannot see a jump is asserted too",
+    10: "the documented bound is asserted: who is shown the untouched half sees nothing newer",
     13: "the documented bound is asserted: a first pull that names none takes what is offered, and says which",
     15: "the documented bound is asserted: without a mark, an editor's head brings back an older structure, to its token",
     16: "the documented bound is asserted: without a mark, who vouches for the head says what is newest",

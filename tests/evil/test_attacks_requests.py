@@ -138,7 +138,7 @@ def _effects(evil: EvilServer) -> dict[str, object]:
         "uses": evil.query("SELECT token_id, uses, last_used FROM tokens ORDER BY token_id"),
         "shares": evil.query("SELECT token_id, share FROM shares ORDER BY token_id"),
         "blobs": evil.query("SELECT sha256, named FROM blobs ORDER BY sha256"),
-        "nonces": evil.query("SELECT key_id, nonce FROM nonces ORDER BY key_id, nonce"),
+        "requests": evil.query("SELECT request FROM requests ORDER BY request"),
     }
 
 

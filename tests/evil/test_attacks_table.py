@@ -25,6 +25,10 @@ def test_the_attacks_of_the_first_evil_server_are_carried_out() -> None:
     assert make_table.tests().keys() >= {*range(1, 10), 13, 25, 33, 37, 38, 39, 41}
 
 
+def test_the_attacks_on_the_life_cycle_are_carried_out() -> None:
+    assert make_table.tests().keys() >= {10, 22, 23, 31, 32, 40, 44}
+
+
 def test_the_attacks_on_rights_keys_requests_and_passphrases_are_carried_out() -> None:
     numbers = {11, 12, *range(14, 22), 24, 26, 29, 30, *range(34, 37), 42, 43, *range(45, 51), 56}
     assert make_table.tests().keys() >= numbers

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from stronghold_cli.formats.imports import parse_env
 from stronghold_cli.formats.masks import mask_commands
-from stronghold_cli.formats.table import FORMATS, _load, render
+from stronghold_cli.formats.options import Options
+from stronghold_cli.formats.table import FORMATS, READERS, load, render
 from stronghold_cli.protocol.errors import Unwritable, UsageError
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,12}", fullmatch=True)
@@ -23,25 +24,44 @@ HOSTILE = st.lists(
     ),
     max_size=14,
 ).map("".join)
+STRICT = Options(strict=True)
 TEXTS = st.one_of(HOSTILE, st.text(st.characters(codec="utf-8"), max_size=40))
 VALUES = st.one_of(TEXTS.map(str.encode), st.binary(max_size=40))
 
 
-def carried(format_name: str, values: dict[str, bytes]) -> dict[str, bytes]:
+def carried(format_name: str, values: dict[str, bytes], reader: str | None = None) -> dict[str, bytes]:
     """The values that the format does not refuse one by one."""
-    return {name: value for name, value in values.items() if not _load(format_name).refusal(name, value)}
+    return {name: value for name, value in values.items() if not load(format_name, reader).refusal(name, value)}
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize(
+    ("format_name", "reader"), [*((name, None) for name in FORMATS), *(("dotenv", name) for name in READERS)]
+)
 @given(values=st.dictionaries(NAMES, VALUES, max_size=12))
-def test_what_is_not_refused_reads_back_exactly(format_name: str, values: dict[str, bytes]) -> None:
-    kept = carried(format_name, values)
-    content = render(format_name, kept, random=os.urandom).content
-    assert _load(format_name).read(content) == kept
+def test_what_is_not_refused_reads_back_exactly(format_name: str, reader: str | None, values: dict[str, bytes]) -> None:
+    kept = carried(format_name, values, reader)
+    content = render(format_name, kept, random=os.urandom, reader=reader).content
+    assert load(format_name, reader).read(content) == kept
     assert content == b"" or content.endswith(b"\n")
     if kept != values:
         with pytest.raises(Unwritable):
-            render(format_name, values, random=os.urandom)
+            render(format_name, values, random=os.urandom, reader=reader)
+
+
+@given(values=st.dictionaries(NAMES, TEXTS.map(str.encode), max_size=12))
+def test_strict_dotenv_is_read_alike_by_the_reference_readers_of_all_dialects(values: dict[str, bytes]) -> None:
+    kept = {name: value for name, value in values.items() if not load("dotenv").refusal(name, value, STRICT)}
+    content = render("dotenv", kept, random=os.urandom, options=STRICT).content
+    for reader in READERS:
+        assert load("dotenv", reader).read(content) == kept
+    assert render("dotenv", kept, random=os.urandom).content == content
+
+
+@given(values=st.dictionaries(NAMES, TEXTS.map(str.encode), max_size=12))
+def test_hcl_reads_back_exactly(values: dict[str, bytes]) -> None:
+    hcl = Options(path="secrets.tfvars")
+    kept = carried("tfvars", values)
+    assert load("tfvars").read(render("tfvars", kept, random=os.urandom, options=hcl).content, hcl) == kept
 
 
 @given(values=st.dictionaries(NAMES, VALUES, max_size=12))
@@ -75,7 +95,7 @@ def test_any_file_is_taken_or_refused_with_its_name(content: bytes, source: str)
 def test_the_reference_reader_of_dotenv_agrees_with_python_dotenv_on_any_file(content: str) -> None:
     """Where it reads a file at all: what python-dotenv skips, it refuses."""
     try:
-        read = _load("dotenv").read(content.encode())
+        read = load("dotenv").read(content.encode())
     except ValueError:
         return
     expected = dotenv_values(stream=StringIO(content, newline=None))

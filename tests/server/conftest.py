@@ -20,8 +20,14 @@ def many_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    server = World(tmp_path)
+def way() -> str:
+    """Where pulls are answered: ``quick`` where memory knows them, as in a process; modules add the other ``WAYS``."""
+    return "quick"
+
+
+@pytest.fixture
+def world(tmp_path: Path, way: str) -> Iterator[World]:
+    server = World(tmp_path, is_quick=way != "application")
     yield server
     server.close()
 
@@ -33,6 +39,10 @@ def org(world: World) -> TestOrg:
 
 
 @pytest.fixture
-def full(org: TestOrg) -> Furnished:
+def full(org: TestOrg, way: str) -> Furnished:
     """The same org with a group, a profile of two secrets, and an agent with two tokens."""
-    return furnish(org)
+    furnished = furnish(org)
+    if way == "known":
+        for rest in ("/v1/pull", "/v1/pull?profile=production"):
+            assert org.get_as_token(furnished.token, rest).status == 200
+    return furnished

@@ -10,7 +10,7 @@ from tests.server.support import World
 
 TOKEN_USES = ("last_used", "uses")
 AHEAD_TABLES = frozenset({"blobs", "sent_ahead"})
-LOG_TABLES = {"log_leaves", "log_nodes", "log_heads", "log_sides", "nonces", "counters"}
+LOG_TABLES = {"log_leaves", "log_heads", "log_sides", "requests", "counters"}
 
 
 def stored(

@@ -16,10 +16,16 @@ from stronghold_cli.protocol.org_chain import verify_chain
 from stronghold_cli.protocol.requests import KeyId, parse_signature_base
 from stronghold_server import service
 from tests.server.furnished import Furnished
+from tests.server.in_process import WAYS
 from tests.server.support import AUTHORITY, Person, Reply, TestOrg
 
 STRANGER = SigningKey(b"x" * 32)
 Headers = list[tuple[bytes, bytes]]
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def signed(full: Furnished, *, target: str | None = None, authority: str = AUTHORITY, **options: object) -> Headers:

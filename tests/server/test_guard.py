@@ -179,6 +179,14 @@ def test_slow_body_is_cut_off_and_the_app_is_told(served: Served) -> None:
     assert served.disconnects == 1
 
 
+def test_part_of_a_request_in_one_piece_with_a_whole_one_has_a_deadline(served: Served) -> None:
+    with served.connect() as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost")
+        said = read_all(client)
+    assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"HTTP/1.1 408 Request Timeout\r\n" in said
+
+
 def test_slow_request_is_answered_with_its_code(served: Served) -> None:
     with served.connect() as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost")

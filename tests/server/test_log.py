@@ -138,11 +138,13 @@ FORGERIES = {
     "byte flipped": "UPDATE log_leaves SET leaf = CAST(x'00' || substr(leaf, 2) AS BLOB) WHERE position = 3",
     "entry removed": "DELETE FROM log_leaves WHERE position = 3",
     "last entry removed": "DELETE FROM log_leaves WHERE position = 6",
-    "entry added": "INSERT INTO log_leaves SELECT org_id, 7, leaf FROM log_leaves WHERE position = 6",
+    "entry added": "INSERT INTO log_leaves SELECT org_id, 7, leaf, nodes FROM log_leaves WHERE position = 6",
     "entries swapped": "UPDATE log_leaves SET leaf = (SELECT leaf FROM log_leaves WHERE position = 2) WHERE position = 1",
-    "leaf hash replaced": "UPDATE log_nodes SET hash = zeroblob(32) WHERE level = 0 AND position = 2",
-    "inner node replaced": "UPDATE log_nodes SET hash = zeroblob(32) WHERE level = 2 AND position = 0",
-    "inner node removed": "DELETE FROM log_nodes WHERE level = 1 AND position = 1",
+    "leaf hash replaced": "UPDATE log_leaves SET nodes = zeroblob(32) WHERE position = 2",
+    "inner node replaced": (
+        "UPDATE log_leaves SET nodes = unhex(hex(substr(nodes, 1, 64)) || hex(zeroblob(32))) WHERE position = 3"
+    ),
+    "inner node removed": "UPDATE log_leaves SET nodes = substr(nodes, 1, 64) WHERE position = 3",
     "root replaced": "UPDATE log_heads SET root = zeroblob(32)",
     "log shortened": "UPDATE log_heads SET size = 6",
     "peaks replaced": "UPDATE log_heads SET peaks = zeroblob(96)",

@@ -11,8 +11,9 @@ import pytest
 
 from stronghold_cli.protocol.errors import LocalFileError
 from stronghold_server.folder import LOG_KEY_FILE, DataFolder
+from stronghold_server.log import EMPTY_LOG, GrowingLog, verify_log
 from stronghold_server.store.migrations import Migration, migrate, sqlite_migrations
-from stronghold_server.store.sqlite import SqliteStore
+from stronghold_server.store.sqlite import WRITE_APPLICATION_ID, SqliteStore
 
 NOW = 1_800_000_000
 FIRST = Migration(number=1, name="first", sql="CREATE TABLE a (x); INSERT INTO a VALUES (1);")
@@ -38,6 +39,37 @@ def test_each_former_schema_ends_at_the_fresh_one(tmp_path: Path) -> None:
         migrate(connection, known[:number], NOW)
         migrate(connection, known, NOW)
         assert schema(connection) == schema(fresh)
+
+
+def test_former_entries_and_requests_are_carried_over(tmp_path: Path) -> None:
+    """Migration 4: the log's tree nodes move beside the leaves, and what was received before still counts as such."""
+    path, org_id, other = str(tmp_path / "some.db"), b"o" * 32, b"p" * 32
+    connection = apsw.Connection(path)
+    connection.execute(WRITE_APPLICATION_ID)
+    migrate(connection, sqlite_migrations()[:3], NOW)
+    for org, size in ((org_id, 11), (other, 4)):
+        log = GrowingLog(EMPTY_LOG)
+        connection.execute("INSERT INTO orgs VALUES (?, 'Acme', ?)", (org, NOW))
+        for index in range(size):
+            leaf = b"%s %d" % (org, index)
+            connection.execute("INSERT INTO log_leaves VALUES (?, ?, ?)", (org, index, leaf))
+            for node in log.append(leaf, server_time=NOW, head_seq=0):
+                connection.execute("INSERT INTO log_nodes VALUES (?, ?, ?, ?)", (org, *node))
+        head = log.head()
+        values = (org, head.size, head.root, b"".join(head.peaks), NOW, 0)
+        connection.execute("INSERT INTO log_heads VALUES (?, ?, ?, ?, ?, ?)", values)
+    for key_id in ("t:" + "ab" * 16, "r:" + "cd" * 32):
+        connection.execute("INSERT INTO nonces VALUES (?, ?, ?, ?)", (org_id, key_id, b"n" * 16, NOW))
+    connection.close()
+    store = SqliteStore(path, now=NOW)
+    with store.read() as reader:
+        assert verify_log(reader, org_id).size == 11
+        assert verify_log(reader, other).size == 4
+    for key_id in ("t:" + "ab" * 16, "r:" + "cd" * 32):
+        assert not store.write(lambda w, key_id=key_id: w.use_nonce(org_id, key_id, b"n" * 16, NOW)).result()
+        assert store.write(lambda w, key_id=key_id: w.use_nonce(other, key_id, b"n" * 16, NOW)).result()
+    assert store.write(lambda w: w.purge_nonces(NOW + 1, 100)).result() == 4
+    store.close()
 
 
 def test_missing_migrations_are_applied_once_and_in_order(connection: apsw.Connection) -> None:

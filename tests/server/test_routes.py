@@ -12,7 +12,9 @@ from stronghold_cli.crypto.keys import TokenSecret
 from stronghold_cli.protocol.keys import SigningKey
 from stronghold_cli.protocol.messages import encode_ahead, encode_blobs
 from stronghold_cli.protocol.record import Record
+from stronghold_cli.protocol.request_kinds import REQUEST_KINDS
 from stronghold_cli.protocol.requests import KeyId
+from stronghold_cli.vault.evidence import is_as_signed
 from stronghold_server.routes import PAGES, ROUTES, Route
 from tests.server.furnished import Furnished, furnish
 from tests.server.support import Person, Reply, TestOrg, World
@@ -151,6 +153,10 @@ def test_table_has_every_route_and_every_caller() -> None:
     assert {len(row) for row in TABLE.values()} == {len(CALLERS)}
 
 
+def test_every_signed_route_is_a_kind_that_clients_know_in_the_log() -> None:
+    assert [route.kind for route in ROUTES if route.key_kind] == list(REQUEST_KINDS)
+
+
 CELLS = [(kind, caller, expected) for kind, row in TABLE.items() for caller, expected in zip(CALLERS, row, strict=True)]
 
 
@@ -174,6 +180,8 @@ def test_cell(cast: Cast, kind: str, caller: str, expected: str) -> None:
         assert_nothing_leaks(cast, reply)
     elif kind == "commit":
         follow(org)
+    for entry in new:
+        assert is_as_signed(entry, org.state), "who reads the log must find the request of its kind"
 
 
 def assert_nothing_leaks(cast: Cast, reply: Reply) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from stronghold_cli.protocol.errors import UsageError
-from stronghold_server.settings import CLIENT_VARIABLES, FIELDS, Settings, load_settings, settings_table
+from stronghold_server.settings import CLIENT_VARIABLES, Settings, load_settings, settings_table
+from stronghold_server.settings_fields import FIELDS
 
 ROOT = Path(__file__).parents[2]
 

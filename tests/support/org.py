@@ -98,6 +98,7 @@ class MemoryServer:
         self.shares: dict[bytes, bytes] = {}
         self.targets: list[str] = []
         self.forge: Callable[[str, bytes], bytes] = lambda _, body: body
+        self.page = 1000  # leaves, or deleted secrets, in a page of the history
 
     def copy(self) -> MemoryServer:
         """A server that goes on by itself from here."""
@@ -192,28 +193,49 @@ class MemoryServer:
     def _past_answer(self, name: str, path: str, query: Mapping[str, str]) -> bytes:
         if name == "past":
             return encode_past(self.way_back(int(query["before"]), int(query["limit"])))
-        return self._history(bytes.fromhex(path.split("/")[-2]), query.get("secret")).encode()
+        return self._history(bytes.fromhex(path.split("/")[-2]), query).encode()
 
     def way_back(self, seq: int, limit: int) -> list[Changes]:
         """What commits replaced, from head ``seq`` back."""
         states = {state.seq: state for state in self.states}
         return [replaced(states[each - 1], states[each]) for each in range(seq, max(seq - limit, 1), -1)]
 
-    def _history(self, profile_id: bytes, secret: str | None) -> KeptSecrets:
+    def _history(self, profile_id: bytes, query: Mapping[str, str]) -> KeptSecrets:
         entries = self.state.entries(profile_id)
-        wanted = [bytes.fromhex(secret)] if secret else [key for key, entry in entries.items() if not entry.is_live]
-        found, epochs = {}, set()
-        for key in wanted:
-            values = dict.fromkeys(value for state in self.states if (value := state.leaves("entries", profile_id).get(key)))
-            versions = {leaf.version: leaf for leaf in map(decode_entry_leaf, values)}
-            kept = [leaf for leaf in versions.values() if leaf.is_live and leaf.version >= entries[key].oldest]
-            kept = kept if secret else kept[-1:]
-            epochs |= {leaf.epoch for leaf in kept}
-            ciphertexts = {leaf.version: self.blobs[leaf.ciphertext_sha256] for leaf in kept}
-            if secret or kept:
-                found[key] = KeptSecret(leaves=tuple(values), ciphertexts=ciphertexts)
+        if "secret" in query:
+            runs = {(key := bytes.fromhex(query["secret"])): self._run(profile_id, key, int(query.get("before", 0)))}
+        else:
+            after = bytes.fromhex(query.get("after", ""))
+            gone = [key for key, entry in sorted(entries.items()) if not entry.is_live and entry.oldest < entry.version]
+            wanted = [key for key in gone if key > after or not after][: self.page]
+            runs = {key: self._run(profile_id, key, 0, to_last_value=True) for key in wanted}
+        epochs = {leaf.epoch for run in runs.values() for leaf in map(decode_entry_leaf, run.leaves)}
         boxes = {epoch: self.blobs[leaf.box_sha256] for epoch, leaf in self.state.old_keys(profile_id).items()}
-        return KeptSecrets(secrets=found, boxes=tuple(box for epoch, box in boxes.items() if epoch in epochs))
+        return KeptSecrets(secrets=runs, boxes=tuple(box for epoch, box in boxes.items() if epoch in epochs))
+
+    def _run(self, profile_id: bytes, key: bytes, before: int, *, to_last_value: bool = False) -> KeptSecret:
+        """A page of a secret's leaves: seq by seq, from ``before`` back."""
+        raw = self.state.leaves("entries", profile_id)[key]
+        stood = {
+            value: state.seq for state in reversed(self.states) if (value := state.leaves("entries", profile_id).get(key))
+        }
+        newest = {decode_entry_leaf(value).version: value for value in reversed(stood)}
+        oldest, found = decode_entry_leaf(raw).oldest, dict[int, bytes]()
+        leaves: list[bytes] = []
+        for value, seq in stood.items():
+            leaf = decode_entry_leaf(value)
+            if before and seq >= before:
+                continue
+            if leaf.version < oldest:
+                return KeptSecret(leaves=tuple(leaves), ciphertexts=found, before=None)
+            leaves.append(value)
+            if leaf.is_live and newest[leaf.version] == value:
+                found[leaf.version] = self.blobs[leaf.ciphertext_sha256]
+            if leaf.version == oldest:
+                return KeptSecret(leaves=tuple(leaves), ciphertexts=found, before=None)
+            if len(leaves) == self.page or (to_last_value and leaf.is_live):
+                break
+        return KeptSecret(leaves=tuple(leaves), ciphertexts=found, before=seq)
 
     def _of_profile(self, name: str, profile_id: bytes) -> bytes:
         if name == "old-keys":

@@ -33,6 +33,9 @@ FORBIDDEN = (
     "cryptography.hazmat.primitives.hpke",
     "cryptography.hazmat.primitives.kdf",
     "cryptography.hazmat.primitives.keywrap",
+    "nacl.bindings",
+    "nacl.public",
+    "nacl.secret",
 )
 
 IMPORT_ALL = """

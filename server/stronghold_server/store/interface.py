@@ -14,7 +14,7 @@ Ids and hashes are raw bytes (org_id 32, other ids 16, hashes 32), times Unix se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Final, Literal, Protocol, TypeVar
@@ -200,8 +200,8 @@ class Reader(Protocol):
     def leaf_changes(self, org_id: bytes, map_key: bytes, since: int) -> dict[bytes, bytes | None]:
         """What a party that knows the map as of head ``since`` lacks: key to value, or to None for a leaf that went."""
 
-    def leaf_values(self, org_id: bytes, map_key: bytes, key: bytes) -> list[bytes]:
-        """Every value that a leaf ever had, the oldest first."""
+    def leaf_values(self, org_id: bytes, map_key: bytes, key: bytes, *, until: int, limit: int) -> list[tuple[int, bytes]]:
+        """At most ``limit`` values that a leaf had up to head ``until``, the newest first: (first seq, value)."""
 
     def leaves_replaced(self, org_id: bytes, seq: int) -> list[tuple[bytes, bytes, bytes | None]]:
         """The leaves that the commit of head ``seq`` changed: (map_key, key, former value, None for a new one)."""
@@ -342,8 +342,8 @@ class Writer(Reader, Protocol):
     def end_token(self, org_id: bytes, token_id: bytes, end: TokenEnd, now: int) -> None:
         """Say that a token is over, and why; a token that ended before keeps its first end."""
 
-    def use_token(self, org_id: bytes, token_id: bytes, now: int) -> UsedToken:
-        """Count one use; the token with it, and its share."""
+    def use_token(self, org_id: bytes, token_id: bytes, now: int, times: int = 1) -> UsedToken:
+        """Count a use, or several; the token with them, and its share."""
 
     def add_operator(
         self,
@@ -367,6 +367,9 @@ class Writer(Reader, Protocol):
 
     def use_nonce(self, org_id: bytes, key_id: str, nonce: bytes, now: int) -> bool:
         """Remember a request; False where this key used this nonce before: a replay (section 6)."""
+
+    def use_nonces(self, org_id: bytes, pairs: Collection[tuple[str, bytes]], now: int) -> bool:
+        """Remember several requests, each by (key id, nonce); False where one of them or more is a replay."""
 
     def purge_nonces(self, before: int, limit: int) -> int:
         """Forget at most ``limit`` nonces used before ``before``; how many went."""

@@ -34,7 +34,10 @@ LEAF: Final = "SELECT value FROM leaves WHERE org_id = ? AND map = ? AND key = ?
 LEAVES: Final = "SELECT key, value FROM leaves WHERE org_id = ? AND map = ? AND to_seq IS NULL ORDER BY key"
 LEAVES_SET_SINCE: Final = "SELECT key, value FROM leaves WHERE org_id = ? AND map = ? AND from_seq > ? AND to_seq IS NULL"
 LEAVES_GONE_SINCE: Final = "SELECT key FROM leaves WHERE org_id = ? AND map = ? AND to_seq > ? AND from_seq <= ?"
-LEAF_VALUES: Final = "SELECT value FROM leaves WHERE org_id = ? AND map = ? AND key = ? ORDER BY from_seq"
+LEAF_VALUES: Final = (
+    "SELECT from_seq, value FROM leaves WHERE org_id = ? AND map = ? AND key = ? AND from_seq <= ?"
+    " ORDER BY from_seq DESC LIMIT ?"
+)
 LEAVES_BEGUN: Final = "SELECT map, key FROM leaves WHERE org_id = ? AND from_seq = ?"
 LEAVES_ENDED: Final = "SELECT map, key, value FROM leaves WHERE org_id = ? AND to_seq = ?"
 LEAVES_SET: Final = "SELECT map, key, value FROM leaves WHERE org_id = ? AND from_seq = ?"
@@ -59,8 +62,12 @@ OPERATOR: Final = (
 
 LOG_HEAD: Final = "SELECT size, root, peaks, server_time, head_seq FROM log_heads WHERE org_id = ?"
 LOG_LEAVES: Final = "SELECT position, leaf FROM log_leaves WHERE org_id = ? AND position >= ? ORDER BY position LIMIT ?"
+# The node of a level at a position stands in the row of its last leaf.
 LOG_NODES: Final = (
-    "SELECT hash FROM log_nodes WHERE org_id = ? AND level = ? AND position >= ? AND position < ? ORDER BY position"
+    "WITH RECURSIVE ends (position, count) AS"
+    " (SELECT ((?2 + 1) << ?1) - 1, 1 UNION ALL SELECT position + (1 << ?1), count + 1 FROM ends WHERE count < ?3)"
+    " SELECT position, substr(nodes, ?1 * 32 + 1, 32) FROM ends CROSS JOIN log_leaves USING (position)"
+    " WHERE org_id = ?4 AND length(nodes) >= ?1 * 32 + 32"
 )
 LOG_SIDE: Final = "SELECT salt, address, user_agent FROM log_sides WHERE org_id = ? AND position = ?"
 COUNTERS: Final = "SELECT kind, count FROM counters ORDER BY kind"
@@ -133,8 +140,8 @@ class SqliteReader:
         }
         return gone | dict(self._rows(LEAVES_SET_SINCE, org_id, map_key, since))
 
-    def leaf_values(self, org_id: bytes, map_key: bytes, key: bytes) -> list[bytes]:
-        return [row[0] for row in self._rows(LEAF_VALUES, org_id, map_key, key)]
+    def leaf_values(self, org_id: bytes, map_key: bytes, key: bytes, *, until: int, limit: int) -> list[tuple[int, bytes]]:
+        return list(self._rows(LEAF_VALUES, org_id, map_key, key, until, limit))
 
     def leaves_replaced(self, org_id: bytes, seq: int) -> list[tuple[bytes, bytes, bytes | None]]:
         found: dict[tuple[bytes, bytes], bytes | None] = dict.fromkeys(self._rows(LEAVES_BEGUN, org_id, seq))
@@ -202,7 +209,7 @@ class SqliteReader:
         return list(self._rows(LOG_LEAVES, org_id, start, limit))
 
     def log_nodes(self, org_id: bytes, level: int, start: int, limit: int) -> list[bytes]:
-        return [row[0] for row in self._rows(LOG_NODES, org_id, level, start, start + limit)]
+        return [node for _, node in sorted(self._rows(LOG_NODES, level, start, limit, org_id))] if limit > 0 else []
 
     def log_side(self, org_id: bytes, index: int) -> Side | None:
         row = self._row(LOG_SIDE, org_id, index)

@@ -7,12 +7,13 @@ only after the write-ahead log was emptied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
 import apsw
 
+from stronghold_cli.protocol.encoding import digest, tlv
 from stronghold_cli.protocol.errors import Conflict, NotFound
 from stronghold_server.log import EMPTY_LOG, GrowingLog, next_server_time
 from stronghold_server.store.interface import (
@@ -80,7 +81,7 @@ DELETE_SHARE: Final = "DELETE FROM shares WHERE org_id = ? AND token_id = ?"
 ADD_TOKEN: Final = "INSERT INTO tokens (token_id, org_id, agent_id, auth_public_key) VALUES (?, ?, ?, ?)"  # noqa: S105
 END_TOKEN: Final = "UPDATE tokens SET ended = ?, ended_at = ? WHERE token_id = ? AND org_id = ? AND ended IS NULL"  # noqa: S105
 USE_TOKEN: Final = (
-    "UPDATE tokens SET last_used = max(ifnull(last_used, 0), ?), uses = uses + 1"  # noqa: S608 - names of columns
+    "UPDATE tokens SET last_used = max(ifnull(last_used, 0), ?), uses = uses + ?"  # noqa: S608 - names of columns
     f" WHERE token_id = ? AND org_id = ? RETURNING {', '.join(TOKEN_COLUMNS)},"
     " (SELECT share FROM shares WHERE shares.org_id = tokens.org_id AND shares.token_id = tokens.token_id)"
 )
@@ -94,25 +95,24 @@ END_OPERATOR: Final = (
     "UPDATE operators SET ended = 1, login_record = x'', keyset_box = x'' WHERE org_id = ? AND operator_id = ?"
 )
 
-USE_NONCE: Final = "INSERT INTO nonces (org_id, key_id, nonce, used_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-PURGE_NONCES: Final = (
-    "DELETE FROM nonces WHERE (org_id, key_id, nonce) IN"
-    " (SELECT org_id, key_id, nonce FROM nonces WHERE used_at < ? ORDER BY used_at LIMIT ?)"
+ADD_REQUEST: Final = "INSERT INTO requests (request, used_at) VALUES (?, ?)"
+USE_REQUEST: Final = f"{ADD_REQUEST} ON CONFLICT DO NOTHING"
+PURGE_REQUESTS: Final = (
+    "DELETE FROM requests WHERE request IN (SELECT request FROM requests WHERE used_at < ? ORDER BY used_at LIMIT ?)"
 )
-ADD_LOG_LEAF: Final = "INSERT INTO log_leaves (org_id, position, leaf) VALUES (?, ?, ?)"
-ADD_LOG_NODE: Final = "INSERT INTO log_nodes (org_id, level, position, hash) VALUES (?, ?, ?, ?)"
+ADD_LOG_LEAF: Final = "INSERT INTO log_leaves (org_id, position, leaf, nodes) VALUES (?, ?, ?, ?)"
 ADD_LOG_SIDE: Final = (
     "INSERT INTO log_sides (org_id, position, server_time, salt, address, user_agent) VALUES (?, ?, ?, ?, ?, ?)"
 )
 ADVANCE_LOG: Final = "UPDATE log_heads SET size = ?, root = ?, peaks = ?, server_time = ?, head_seq = ? WHERE org_id = ?"
-# Rows of the log, by how many of them one statement adds: each call of SQLite costs the event loop's thread a turn.
+# Rows, by how many of them one statement adds: each call of SQLite costs the event loop's thread a turn.
 _ROWS_AT_ONCE: Final = (32, 8, 4, 2, 1)
-ADD_LOG_LEAVES: Final = {count: ADD_LOG_LEAF + ", (?, ?, ?)" * (count - 1) for count in _ROWS_AT_ONCE}
-ADD_LOG_NODES: Final = {count: ADD_LOG_NODE + ", (?, ?, ?, ?)" * (count - 1) for count in _ROWS_AT_ONCE}
+ADD_LOG_LEAVES: Final = {count: ADD_LOG_LEAF + ", (?, ?, ?, ?)" * (count - 1) for count in _ROWS_AT_ONCE}
 ADD_LOG_SIDES: Final = {count: ADD_LOG_SIDE + ", (?, ?, ?, ?, ?, ?)" * (count - 1) for count in _ROWS_AT_ONCE}
+USE_REQUESTS: Final = {count: f"{ADD_REQUEST}{', (?, ?)' * (count - 1)} ON CONFLICT DO NOTHING" for count in _ROWS_AT_ONCE}
 PRUNE_SIDES: Final = (
     "DELETE FROM log_sides WHERE (org_id, position) IN"
-    " (SELECT org_id, position FROM log_sides WHERE org_id = ? AND server_time < ? ORDER BY server_time LIMIT ?)"
+    " (SELECT org_id, position FROM log_sides WHERE org_id = ? ORDER BY position LIMIT ?) AND server_time < ?"
 )
 ADD_COUNT: Final = (
     "INSERT INTO counters (kind, count, last) VALUES (?, ?, ?)"
@@ -135,7 +135,6 @@ class SqliteWriter(SqliteReader):
         self._heads: dict[bytes, SignedRow | None] = {}
         self._logs: dict[bytes, GrowingLog] = {}
         self._log_leaves: list[tuple[Any, ...]] = []
-        self._log_nodes: list[tuple[Any, ...]] = []
         self._log_sides: list[tuple[Any, ...]] = []
 
     def _change(self, statement: str, *values: Any) -> int:
@@ -256,8 +255,8 @@ class SqliteWriter(SqliteReader):
     def end_token(self, org_id: bytes, token_id: bytes, end: TokenEnd, now: int) -> None:
         self._change(END_TOKEN, end, now, token_id, org_id)
 
-    def use_token(self, org_id: bytes, token_id: bytes, now: int) -> UsedToken:
-        row = self._row(USE_TOKEN, now, token_id, org_id)
+    def use_token(self, org_id: bytes, token_id: bytes, now: int, times: int = 1) -> UsedToken:
+        row = self._row(USE_TOKEN, now, times, token_id, org_id)
         if row is None:
             raise NotFound("there is no such token in the org")
         return UsedToken(token=read_token(row), share=row[8])
@@ -286,10 +285,14 @@ class SqliteWriter(SqliteReader):
             raise NotFound("there is no such operator in the org")
 
     def use_nonce(self, org_id: bytes, key_id: str, nonce: bytes, now: int) -> bool:
-        return self._change(USE_NONCE, org_id, key_id, nonce, now) == 1
+        return self._change(USE_REQUEST, _request(org_id, key_id, nonce), now) == 1
+
+    def use_nonces(self, org_id: bytes, pairs: Collection[tuple[str, bytes]], now: int) -> bool:
+        rows = [(_request(org_id, key_id, nonce), now) for key_id, nonce in pairs]
+        return sum(self._connection.changes() for _ in self._by_rows(USE_REQUESTS, rows)) == len(rows)
 
     def purge_nonces(self, before: int, limit: int) -> int:
-        return self._change(PURGE_NONCES, before, limit)
+        return self._change(PURGE_REQUESTS, before, limit)
 
     def log_head(self, org_id: bytes) -> LogHead | None:
         log = self._logs.get(org_id)
@@ -321,16 +324,15 @@ class SqliteWriter(SqliteReader):
         server_time = next_server_time(log, now, reset_clock=reset_clock)
         index = log.size
         leaf = make_leaf(index, server_time)
-        nodes = log.append(leaf, server_time=server_time, head_seq=head_seq)
-        self._log_leaves.append((org_id, index, leaf))
-        self._log_nodes += [(org_id, *node) for node in nodes]
+        nodes = b"".join(node for _, _, node in log.append(leaf, server_time=server_time, head_seq=head_seq))
+        self._log_leaves.append((org_id, index, leaf, nodes))
         if side is not None:
             self._log_sides.append((org_id, index, server_time, side.salt, side.address, side.user_agent))
         return LogEntry(index=index, server_time=server_time, leaf=leaf)
 
     def prune_sides(self, org_id: bytes, before: int, limit: int) -> int:
         self._write_log_rows()
-        return self._erase(PRUNE_SIDES, org_id, before, limit)
+        return self._erase(PRUNE_SIDES, org_id, limit, before)
 
     def add_counts(self, counts: Mapping[CounterKind, int], now: int) -> None:
         if not counts.keys() <= set(COUNTER_KINDS):
@@ -356,19 +358,28 @@ class SqliteWriter(SqliteReader):
 
     def _write_log_rows(self) -> None:
         self._insert_rows(ADD_LOG_LEAVES, self._log_leaves)
-        self._insert_rows(ADD_LOG_NODES, self._log_nodes)
         self._insert_rows(ADD_LOG_SIDES, self._log_sides)
 
     def _insert_rows(self, statements: Mapping[int, str], rows: list[tuple[Any, ...]]) -> None:
+        for _ in self._by_rows(statements, rows):
+            pass
+        rows.clear()
+
+    def _by_rows(self, statements: Mapping[int, str], rows: Sequence[tuple[Any, ...]]) -> Iterator[apsw.Cursor]:
+        """Run statements that take several rows each until all are in."""
         start = 0
         for count, statement in statements.items():
             while len(rows) - start >= count:
-                self._connection.execute(statement, tuple(chain.from_iterable(rows[start : start + count])))
+                yield self._connection.execute(statement, tuple(chain.from_iterable(rows[start : start + count])))
                 start += count
-        rows.clear()
 
     def _erase(self, statement: str, *values: Any) -> int:
         """Run a statement that takes bytes away which must not stay in a file; how many rows it changed."""
         changed = self._change(statement, *values)
         self.erases |= changed > 0
         return changed
+
+
+def _request(org_id: bytes, key_id: str, nonce: bytes) -> bytes:
+    """The key of a request among those of the last minutes."""
+    return digest(tlv(org_id, key_id, nonce))[:16]

@@ -35,6 +35,10 @@ def pull(format_name: str | None, *allowed: str, output: str | None = None, excl
         profile="production",
         output=output,
         format_name=format_name,
+        reader=None,
+        strict=False,
+        allow=None,
+        base64_keys=None,
         only=None,
         exclude=exclude,
         force=True,
@@ -45,7 +49,7 @@ def pull(format_name: str | None, *allowed: str, output: str | None = None, excl
 
 
 @pytest.mark.parametrize("name", DANGEROUS)
-@pytest.mark.parametrize("format_name", ["shell", "github"])
+@pytest.mark.parametrize("format_name", ["shell", "github", "docker", "compose", "systemd", "powershell"])
 def test_a_dangerous_name_is_refused_for_processes_unless_this_very_name_is_allowed(
     monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], format_name: str, name: str
 ) -> None:
@@ -88,7 +92,9 @@ def test_a_refusal_leaves_the_target_as_it_was(tmp_path: Path, monkeypatch: pyte
     assert b"FINE" in (tmp_path / "out").read_bytes()
 
 
-@pytest.mark.parametrize("format_name", sorted(FORMATS.keys() - {"shell", "github"}))
+@pytest.mark.parametrize(
+    "format_name", sorted(FORMATS.keys() - {"shell", "github", "docker", "compose", "systemd", "powershell"})
+)
 def test_a_file_that_no_process_takes_as_it_is_may_hold_any_name(
     monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], format_name: str
 ) -> None:

@@ -21,6 +21,7 @@ from stronghold_cli.crypto.kdf import extract_and_expand
 from stronghold_cli.crypto.seal import SealingKey, seal
 from stronghold_cli.protocol.errors import IntegrityError, MalformedError
 from stronghold_cli.protocol.keys import VerifyKey, check_sealing_key
+from stronghold_server.verifying import RequestKey
 
 CTX = (b"o" * 32, b"g" * 16, 1, "token", b"m" * 16)
 # A key that is fine in both halves: one half is replaced by the vector's.
@@ -72,7 +73,8 @@ def test_hkdf_sha256() -> None:
     assert results["invalid"]
 
 
-def test_ed25519() -> None:
+@pytest.mark.parametrize("key", [VerifyKey, RequestKey])
+def test_ed25519(key: type[VerifyKey]) -> None:
     results: Counter[str] = Counter()
     for group, case in cases("Signature/wycheproof/ed25519_test.json"):
         message, signature = parts(case, "msg", "sig")
@@ -81,12 +83,12 @@ def test_ed25519() -> None:
         results[kind] += 1
         if kind == "SmallOrderPublicKey":  # refused where a key is imported, whatever is signed (rule R5)
             with pytest.raises(MalformedError):
-                VerifyKey(raw)
+                key(raw)
         elif kind == "invalid":
             with pytest.raises(IntegrityError):
-                VerifyKey(raw).verify(signature, message)
+                key(raw).verify(signature, message)
         else:  # "acceptable" is a key with a part of small order: section 2 refuses only what is of small order as a whole
-            VerifyKey(raw).verify(signature, message)
+            key(raw).verify(signature, message)
     assert min(results["valid"], results["invalid"]) > 60
     assert results["SmallOrderPublicKey"] == 8
 

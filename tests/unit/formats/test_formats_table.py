@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from stronghold_cli.formats import dotenv, table
+from stronghold_cli.formats.options import Options
 from stronghold_cli.formats.table import FORMATS, Rendered, render
 from stronghold_cli.protocol.errors import Unwritable, UsageError
 
@@ -25,8 +26,10 @@ def written(format_name: str, values: Mapping[str, bytes]) -> bytes:
 
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_keys_are_sorted_and_the_file_ends_with_one_line_end(format_name: str) -> None:
-    content = written(format_name, {"b": b"2", "_": b"0", "B": b"1"} if format_name != "shell" else {"b": b"2", "B": b"1"})
-    assert content.index(b"B") < content.index(b"b")
+    content = written(
+        format_name, {"Yb": b"2", "_": b"0", "YB": b"1"} if format_name != "shell" else {"Yb": b"2", "YB": b"1"}
+    )
+    assert content.index(b"YB") < content.index(b"Yb")
     assert content.endswith(b"\n")
     assert not content.endswith(b"\n\n")
     assert b"\r" not in content
@@ -41,9 +44,18 @@ def test_only_shell_exports() -> None:
     assert [name for name in FORMATS if b"export" in written(name, {"A": b"1"})] == ["shell"]
 
 
-@pytest.mark.parametrize(("format_name", "content"), [("dotenv", b""), ("json", b"{}\n"), ("shell", b""), ("github", b"")])
-def test_no_values_make_an_empty_file(format_name: str, content: bytes) -> None:
-    assert written(format_name, {}) == content
+EMPTY = {
+    "json": b"{}\n",
+    "yaml": b"{}\n",
+    "tfvars": b"{}\n",
+    "csv": b"name,value\n",
+    "k8s": b'apiVersion: v1\nkind: Secret\nmetadata:\n  name: "stronghold"\ntype: Opaque\ndata: {}\n',
+}
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_no_values_make_a_file_without_entries(format_name: str) -> None:
+    assert written(format_name, {}) == EMPTY.get(format_name, b"")
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
@@ -56,40 +68,65 @@ def test_a_name_that_is_not_legal_is_refused(format_name: str, name: str) -> Non
 def test_an_unknown_format_is_told_with_those_that_exist() -> None:
     with pytest.raises(UsageError) as caught:
         render("yml", {}, random=counting_random())
-    assert caught.value.hint == "Use one of dotenv, json, shell, github."
+    assert caught.value.hint == (
+        "Use one of dotenv, docker, compose, shell, systemd, github, json, yaml, toml, k8s, powershell, tfvars, csv."
+    )
 
 
 @pytest.mark.parametrize(
     ("format_name", "value", "reason", "remedy"),
     [
-        ("dotenv", b"a${x}", "${", "--format json or shell or github."),
-        ("dotenv", b"a$(x)", "$(", "--format json or shell or github."),
-        ("dotenv", b"a\0secret", "NUL", "--format json."),
-        ("dotenv", b"secret\xff", "UTF-8", "--format shell."),
-        ("json", b"secret\xff", "UTF-8", "--format shell."),
-        ("shell", b"a\0secret", "NUL", "--format json."),
-        ("github", b"a\0secret", "NUL", "--format json."),
-        ("github", b"secret\xff", "UTF-8", "--format shell."),
-        ("github", b"secret\r", "carriage return", "--format dotenv or json or shell."),
-        ("shell", b"secret\xff\0", "NUL", "leave KEY out, or store it in base64."),
+        (
+            "dotenv",
+            b"a${x}",
+            "${",
+            "Write all of the values with --format docker or compose or shell, or write it in base64 with ",
+        ),
+        ("dotenv", b"a$(x)", "$(", "--format docker or compose or shell, "),
+        ("dotenv", b"a\0secret", "NUL", "--format json or yaml or toml, "),
+        ("dotenv", b"secret\xff", "UTF-8", "--format shell or k8s, "),
+        ("docker", b"a\nsecret", "line break", "--format dotenv or compose or shell, "),
+        ("docker", b"secret\r", "carriage return", "--format dotenv or compose or shell, "),
+        ("docker", b"secret" * 10_922, "longer", "--format dotenv or compose or shell, "),
+        ("compose", b"a\0secret", "NUL", "--format json or yaml or toml, "),
+        ("systemd", "secret\uffff".encode(), "no character", "--format dotenv or docker or compose, "),
+        ("json", b"secret\xff", "UTF-8", "--format shell or k8s, "),
+        ("yaml", b"secret\xff", "UTF-8", "--format shell or k8s, "),
+        ("toml", b"secret\xff", "UTF-8", "--format shell or k8s, "),
+        ("csv", b"secret\xff", "UTF-8", "--format shell or k8s, "),
+        ("powershell", b"a\0secret", "NUL", "--format json or yaml or toml, "),
+        ("tfvars", "secrete\u0301".encode(), "normalisation form C", "--format dotenv or docker or compose, "),
+        ("shell", b"a\0secret", "NUL", "--format json or yaml or toml, "),
+        ("github", b"a\0secret", "NUL", "--format json or yaml or toml, "),
+        ("github", b"secret\xff", "UTF-8", "--format shell or k8s, "),
+        ("github", b"secret\r", "carriage return", "--format dotenv or compose or shell, "),
+        ("shell", b"secret\xff\0", "NUL", "--format k8s, or write it in base64 with --base64 KEY."),
     ],
 )
-def test_a_refusal_names_key_reason_and_the_formats_that_carry_the_values(
-    format_name: str, value: bytes, reason: str, remedy: str
-) -> None:
+def test_a_refusal_names_key_reason_and_the_ways_out(format_name: str, value: bytes, reason: str, remedy: str) -> None:
     with pytest.raises(Unwritable) as caught:
         render(format_name, {"KEY": value, "OTHER": b"fine"}, random=counting_random())
     assert caught.value.message.startswith(f"KEY cannot be written as {format_name}: ")
     assert reason in caught.value.message
-    assert caught.value.hint.endswith(remedy)
+    assert remedy in caught.value.hint
+    assert ("--base64 KEY" in caught.value.hint) == (len(value) < 60_000)
     assert "secret" not in caught.value.message + caught.value.hint
+
+
+def test_base64_is_proposed_for_every_refused_key_or_for_none() -> None:
+    with pytest.raises(Unwritable) as caught:
+        render("github", {"A": b"\r", "B": b"\0"}, random=counting_random())
+    assert "--base64 A --base64 B" in caught.value.hint
+    with pytest.raises(Unwritable) as caught:
+        render("github", {"A": b"\0", "RUNNER_X": b"1"}, random=counting_random())
+    assert caught.value.hint.endswith("or leave RUNNER_X out with --exclude.")
 
 
 def test_all_refused_keys_are_named_up_to_a_handful() -> None:
     with pytest.raises(Unwritable, match=r"^K0 cannot .* Neither can K1, K2\.$"):
-        render("dotenv", {f"K{n}": b"${" for n in range(3)}, random=counting_random())
+        render("dotenv", {f"K{n}": b"${x}" for n in range(3)}, random=counting_random())
     with pytest.raises(Unwritable, match=r"Neither can K1, K2, K3, K4, K5, …\.$"):
-        render("dotenv", {f"K{n}": b"${" for n in range(9)}, random=counting_random())
+        render("dotenv", {f"K{n}": b"${x}" for n in range(9)}, random=counting_random())
 
 
 def test_a_file_that_does_not_read_back_is_not_returned(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +135,9 @@ def test_a_file_that_does_not_read_back_is_not_returned(monkeypatch: pytest.Monk
         read = staticmethod(dotenv.read)
 
         @staticmethod
-        def write(values: Mapping[str, bytes], random: Callable[[int], bytes]) -> tuple[bytes, tuple[str, ...]]:
+        def write(
+            values: Mapping[str, bytes], random: Callable[[int], bytes], options: Options
+        ) -> tuple[bytes, tuple[str, ...]]:
             return b"".join(f"{name}=".encode() + value + b"\n" for name, value in values.items()), ()
 
     monkeypatch.setitem(sys.modules, "broken_format", Broken("broken_format"))
@@ -114,18 +153,33 @@ def test_a_rendered_file_shows_no_value() -> None:
     assert repr(Rendered(content=b"A=secret\n", notes=())) == "Rendered(9 bytes, 0 notes)"
 
 
-def test_writing_one_format_loads_no_other_and_nothing_heavy() -> None:
+# Modules that formats share; each format loads its own, those named here, and no other.
+SHARED = {
+    "dotenv": {"dialects", "dotenv_python"},
+    "compose": {"dialects"},
+    "yaml": {"yaml_text"},
+    "k8s": {"yaml_text"},
+    "tfvars": {"json_object"},
+}
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_writing_one_format_loads_no_other_and_nothing_heavy(format_name: str) -> None:
     script = (
-        "import sys; from stronghold_cli.formats.table import render; render('shell', {'A': b'1'}, random=None);"
-        "print(sorted(m for m in sys.modules if m.startswith('stronghold_cli.formats.')));"
-        "print([m for m in ('dotenv', 'dataclasses', 'inspect', 'pathlib', 'tempfile', 'subprocess') if m in sys.modules])"
+        "import os, sys; from stronghold_cli.formats.table import render\n"
+        f"render({format_name!r}, {{'A': b'1'}}, random=os.urandom)\n"
+        "print(*sorted(m for m in sys.modules if m.startswith('stronghold_cli.formats.')))\n"
+        "heavy = ('dataclasses', 'inspect', 'pathlib', 'tempfile', 'subprocess', 'yaml', 'csv', 'typing_extensions')\n"
+        "print([m for m in heavy if m in sys.modules], 'dotenv.main' in sys.modules)"
     )
     run = subprocess.run(
         [sys.executable, "-S", "-c", script], capture_output=True, text=True, check=True, env={"PYTHONPATH": _root()}
     )
     loaded, heavy = run.stdout.splitlines()
-    assert loaded == str([f"stronghold_cli.formats.{name}" for name in ("shell", "table", "text")])
-    assert heavy == "[]"
+    own = FORMATS[format_name].rpartition(".")[2]
+    shared = SHARED.get(format_name, set())
+    assert {name.rpartition(".")[2] for name in loaded.split()} - {"text"} == {own, "table", "options", *shared}
+    assert heavy == "[] False"
 
 
 def _root() -> str:

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,6 +109,30 @@ def test_devices_pipes_and_sockets_are_refused(folder: Path) -> None:
     assert "is a socket" in refusal(folder / "socket")
 
 
+@pytest.mark.parametrize("mode", [0o444, 0o400, 0o000, 0o060])
+def test_a_read_only_file_is_refused_and_stays(folder: Path, mode: int) -> None:
+    target = folder / ".env"
+    target.write_bytes(b"old")
+    target.chmod(mode)
+    assert refusal(target) == f"{target} is read-only, and is not replaced."
+    target.chmod(0o600)
+    assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [(".env", b"old")]
+
+
+def test_a_file_that_only_its_owner_may_write_is_read_only_to_others() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    other = "import stronghold_cli.keystore.files, stronghold_cli.keystore.paths; os.setresuid(65534, 65534, 0)"
+    with tempfile.TemporaryDirectory() as name:  # the folders of tests let nobody else through
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / ".env").write_bytes(b"old")
+        (folder / ".env").chmod(0o644)
+        told = written_in_child(other, folder / ".env", 3)
+        assert told == f"{folder}/.env is read-only, and is not replaced.\n"
+        assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [(".env", b"old")]
+
+
 def test_a_missing_folder_is_told_and_not_made(folder: Path) -> None:
     target = folder / "no" / ".env"
     assert refusal(target) == f"{target} cannot be written: the folder {folder / 'no'} does not exist."
@@ -150,6 +175,48 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(folder: Path) -> None:
     limit = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
     assert written_in_child(limit, target, 100_000) == f"{target} cannot be written: File too large.\n"
     assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [(".env", b"old")]
+
+
+def test_a_disk_that_is_full_at_any_byte_leaves_the_old_file_and_no_other(folder: Path) -> None:
+    """Every limit below the size of the new file, from its first byte on; then the first limit that lets it through."""
+    target = folder / ".env"
+    target.write_bytes(b"old")
+    limit = """
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+whole, hard = b"x" * int(sys.argv[2]), resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+for size in range(len(whole)):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        write_target(sys.argv[1], whole)
+    except LocalFileError as error:
+        assert "File too large" in error.message, error.message
+    else:
+        raise AssertionError(f"{size} bytes were enough")
+    with open(sys.argv[1], "rb") as file:
+        assert (file.read(), os.listdir(os.path.dirname(sys.argv[1]))) == (b"old", [".env"]), size
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+"""
+    assert written_in_child(limit, target, 300) == ""
+    assert target.read_bytes() == b"x" * 300
+
+
+def test_many_writers_at_once_leave_one_whole_result(folder: Path) -> None:
+    target = folder / ".env"
+    script = """
+import sys
+from stronghold_cli.formats.target import write_target
+for _ in range(20):
+    write_target(sys.argv[1], sys.argv[2].encode() * 200_000)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    writers = [subprocess.Popen([sys.executable, "-c", script, str(target), sign], env=environment) for sign in "ab"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if target.exists():
+            seen.add(target.read_bytes())
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen | {target.read_bytes()} <= {b"a" * 200_000, b"b" * 200_000}
+    assert [path.name for path in folder.iterdir()] == [".env"]
 
 
 def test_a_folder_without_permission_leaves_the_old_file_and_no_other(folder: Path) -> None:

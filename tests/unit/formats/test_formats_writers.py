@@ -7,7 +7,26 @@ from types import ModuleType
 
 import pytest
 
-from stronghold_cli.formats import dotenv, github, json_object, shell
+from stronghold_cli.formats import (
+    compose,
+    csv_rows,
+    docker,
+    dotenv,
+    dotenv_go,
+    dotenv_node,
+    dotenv_python,
+    dotenv_ruby,
+    github,
+    json_object,
+    kubernetes,
+    powershell,
+    shell,
+    systemd,
+    terraform,
+    toml_table,
+    yaml_map,
+)
+from stronghold_cli.formats.options import Options
 from stronghold_cli.formats.table import render
 
 
@@ -68,6 +87,12 @@ def test_dotenv_writes_what_is_not_portable_as_python_dotenv_reads_it(
     assert note(value).startswith("K: ")
     assert all(reader in note(value) for reader in named)
     assert not any(reader in note(value) for reader in served)
+
+
+def test_dotenv_tells_that_systemd_drops_what_is_no_character() -> None:
+    assert line("dotenv", "a\uffff".encode()) == "K='a\uffff'\n".encode()
+    assert note("a\uffff".encode()).endswith("may read it differently: systemd, docker --env-file.")
+    assert note("a\ufffd".encode()) == ""
 
 
 def test_dotenv_prefers_a_form_that_no_shell_runs() -> None:
@@ -198,6 +223,165 @@ def test_the_reference_reader_of_github_reads_as_the_runner() -> None:
     assert github.read(content) == {"A": b"b=<<c", "B": b"x=1\n", "C": b"", "D": b"\n"}
 
 
+# --- the sub-dialects of dotenv ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reader", "value", "content"),
+    [
+        ("python", b"it's \\", b"K='it\\'s \\\\'\n"),
+        ("python", b'a\r"$(b)', b'K="a\\r\\"$(b)"\n'),
+        ("python", b"${a", b"K='${a'\n"),
+        ("node", b"pa$$ word", b"K='pa$$ word'\n"),
+        ("node", b"it's", b"K=`it's`\n"),
+        ("node", b"it's `x`", b'K="it\'s `x`"\n'),
+        ("node", b"it's `x` \\n", b"K=it's `x` \\n\n"),
+        ("node", b"C:\\dir\\", b"K=C:\\dir\\\n"),
+        ("compose", b'$a "b" \\\r\n', b'K="\\$a \\"b\\" \\\\\\r\\n"\n'),
+        ("go", b"pa$$ word", b"K='pa$$ word'\n"),
+        ("go", b"it's $X", b'K="it\'s \\$X"\n'),
+        ("go", b"C:\\dir\\", b"K=C:\\dir\\\n"),
+        ("go", b"a\r\nb", b'K="a\\r\nb"\n'),
+        ("ruby", b"pa$$ word", b"K='pa$$ word'\n"),
+        ("ruby", b"it's $(x)", b'K="it\'s \\$(x)"\n'),
+        ("ruby", b"a $dir\\", b"K=a \\$dir\\\n"),
+    ],
+)
+def test_a_dialect_is_written_in_the_first_form_that_its_reader_reads(reader: str, value: bytes, content: bytes) -> None:
+    rendered = render("dotenv", {"K": value}, random=os.urandom, reader=reader)
+    assert (rendered.content, rendered.notes) == (content, ())
+
+
+@pytest.mark.parametrize(
+    ("module", "value"),
+    [
+        (dotenv_python, b"a${b}"),
+        (dotenv_python, b"a${b:-c}"),
+        (dotenv_node, b"a\rb"),
+        (dotenv_node, b"'\n`\n\""),
+        (dotenv_node, b"'\n\\"),
+        (dotenv_go, b"'\n\\"),
+        (dotenv_go, b"'\n\""),
+        (dotenv_ruby, b"a\rb"),
+        (dotenv_ruby, b"'\n\\"),
+        (dotenv_ruby, b"'\n$(a) $("),
+    ],
+)
+def test_a_dialect_refuses_what_no_form_holds(module: ModuleType, value: bytes) -> None:
+    assert module.refusal("K", value)
+
+
+# --- docker, compose, systemd -----------------------------------------------------------------------------------------
+
+
+def test_docker_writes_a_value_as_it_is_up_to_the_longest_line() -> None:
+    assert line("docker", b" '$x' # \"\\ \ra ") == b"K= '$x' # \"\\ \ra \n"
+    assert not docker.refusal("K", b"x" * 65_533)
+    assert docker.refusal("K", b"x" * 65_534)
+    assert docker.refusal("K", b"a\nb")
+    assert docker.refusal("K", b"a\r")
+
+
+def test_the_reference_reader_of_docker_reads_as_the_client() -> None:
+    assert docker.read(b"# c\n\n  A= b \r\nB=#\n") == {"A": b" b ", "B": b"#"}
+
+
+def test_compose_is_always_quoted() -> None:
+    assert line("compose", b"plain") == b'K="plain"\n'
+    assert line("compose", b'a\n\r$"\\') == b'K="a\\n\\r\\$\\"\\\\"\n'
+    assert compose.read(b"A=b # c\nB='it\\'s $x'\nC=\"$$x\"\n") == {"A": b"b", "B": b"it's $x", "C": b"$x"}
+
+
+def test_systemd_is_always_quoted() -> None:
+    assert line("systemd", b"plain") == b'K="plain"\n'
+    assert line("systemd", b"a\n$`\"\\'") == b'K="a\n\\$\\`\\"\\\\\'"\n'
+    assert systemd.read(b'A="a\\\nb\\c"\n') == {"A": b"ab\\c"}
+    for code in (0xFDD0, 0xFDEF, 0xFFFE, 0x1FFFF, 0x10FFFF):
+        assert systemd.refusal("K", chr(code).encode())
+
+
+# --- yaml, toml, k8s, csv ----------------------------------------------------------------------------------------------
+
+
+def test_yaml_escapes_as_yaml_does() -> None:
+    value = 'a"\\\n\t\0\x7f\x85\u2028\ufeff\U0001f680\u00e9'.encode()
+    assert line("yaml", value) == 'K: "a\\"\\\\\\n\\t\\0\\x7f\\x85\\u2028\\ufeff\\U0001f680\u00e9"\n'.encode()
+
+
+@pytest.mark.parametrize("name", ["y", "No", "NULL", "true", "off"])
+def test_yaml_quotes_a_key_that_is_a_truth(name: str) -> None:
+    assert render("yaml", {name: b"1"}, random=os.urandom).content == f'"{name}": "1"\n'.encode()
+    assert render("yaml", {f"{name}1": b"1"}, random=os.urandom).content == f'{name}1: "1"\n'.encode()
+
+
+def test_toml_escapes_as_toml_does() -> None:
+    assert line("toml", 'a"\\\n\x1b\x7f\u00e9'.encode()) == 'K = "a\\"\\\\\\n\\u001b\\u007f\u00e9"\n'.encode()
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("production", "production"),
+        ("Pro_duction.EU", "pro-duction.eu"),
+        ("-a.-.b-", "a.b"),
+        ("\u00e9", "stronghold"),
+        ("a" * 300, "a" * 253),
+    ],
+)
+def test_a_secret_of_kubernetes_has_a_name_that_kubernetes_takes(title: str, name: str) -> None:
+    content = render("k8s", {"no": b"\xff\0"}, random=os.urandom, options=Options(title=title)).content.decode()
+    assert f'  name: "{name}"\n' in content
+    assert content.endswith('data:\n  "no": "/wA="\n')
+
+
+def test_a_secret_of_kubernetes_has_limits() -> None:
+    assert kubernetes.refusal("A" * 254, b"")
+    assert not kubernetes.refusal("A" * 253, b"")
+    assert render("k8s", {"A": b"x" * (1 << 20)}, random=os.urandom).notes == ()
+    (told,) = render("k8s", {"A": b"x" * (1 << 20), "B": b"1"}, random=os.urandom).notes
+    assert "no Secret of more than 1048576" in told
+
+
+def test_csv_has_a_header_and_quotes_every_value() -> None:
+    assert line("csv", b'a"b,\n\r') == b'name,value\nK,"a""b,\n\r"\n'
+
+
+# --- powershell, tfvars -------------------------------------------------------------------------------------------------
+
+
+def test_powershell_doubles_each_of_its_quotes() -> None:
+    value = "it's \u2018\u2019\u201a\u201b $x `n".encode()
+    assert line("powershell", value) == "$env:K = 'it''s \u2018\u2018\u2019\u2019\u201a\u201a\u201b\u201b $x `n'\n".encode()
+    assert powershell.read("$env:K = '\u2018''\u201a'\n".encode()) == {"K": "\u2018'".encode()}
+
+
+def test_powershell_tells_that_older_ones_take_empty_variables_away() -> None:
+    assert render("powershell", {"A": b"", "B": b"1", "C": b""}, random=os.urandom).notes[0].startswith("A, C: ")
+    assert render("powershell", {"B": b"1"}, random=os.urandom).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        (b"${a}", b"$${a}"),
+        (b"%{a}", b"%%{a}"),
+        (b"$${a}", b"$\\u0024{a}"),
+        (b"$ { %", b"$ { %"),
+        (b'a"\\\n\x01', b'a\\"\\\\\\n\\u0001'),
+    ],
+)
+def test_hcl_escapes_what_would_be_a_template(value: bytes, content: bytes) -> None:
+    hcl = Options(path="x.tfvars")
+    assert render("tfvars", {"K": value}, random=os.urandom, options=hcl).content == b'K = "' + content + b'"\n'
+    assert terraform.read(b'K = "' + content + b'"\n', hcl) == {"K": value}
+    assert render("tfvars", {"K": value}, random=os.urandom).content.startswith(b'{\n  "K": ')
+
+
+def test_terraform_is_given_no_text_that_it_would_change() -> None:
+    assert terraform.refusal("K", "e\u0301".encode())
+    assert not terraform.refusal("K", "\u00e9".encode())
+
+
 # --- broken files ----------------------------------------------------------------------------------------------------
 
 
@@ -213,8 +397,35 @@ def test_the_reference_reader_of_github_reads_as_the_runner() -> None:
         (github, b"A\n"),
         (github, b"<<E\nE\n"),
         (github, b"A<<\n\n"),
+        (docker, b"A\n"),
+        (docker, b"A B=1\n"),
+        (docker, b"A=" + b"x" * 65_536),
+        (compose, b"A='b\n"),
+        (compose, b'A="b" c\n'),
+        (compose, b'A="${x}"\n'),
+        (compose, b"A=$x\n"),
+        (systemd, b"A=1\n"),
+        (yaml_map, b"A: 1\n"),
+        (yaml_map, b'A: "1"\nA: "2"\n'),
+        (yaml_map, b'A: "\\q"\n'),
+        (toml_table, b"A = 1\n"),
+        (toml_table, b'A = "1"\nA = "2"\n'),
+        (kubernetes, b"A: 1\n"),
+        (csv_rows, b"A,1\n"),
+        (csv_rows, b"name,value\nA,1\n"),
+        (powershell, b"$env:A = 'it's'\n"),
+        (powershell, b"A = '1'\n"),
+        (dotenv_node, b"A='b' c\n"),
+        (dotenv_go, b"A='b\n"),
+        (dotenv_go, b"A='b\r\nc'\n"),
+        (dotenv_ruby, b'A="$(x)"\n'),
     ],
 )
 def test_a_reference_reader_refuses_what_its_format_does_not_have(reader: ModuleType, content: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         reader.read(content)
+
+
+def test_the_reader_of_hcl_refuses_a_template() -> None:
+    with pytest.raises(ValueError, match="template"):
+        terraform.read(b'A = "${b}"\n', Options(path="x.tfvars"))

@@ -150,6 +150,13 @@ def test_a_profile_that_nobody_was_granted_gets_a_new_key_with_its_first_group(o
     assert org.draft().keys.profile(after.id).kcv == after.kcv
 
 
+def test_nothing_is_written_to_a_profile_that_nobody_was_granted(org: TestOrg) -> None:
+    """Not in the commit that makes it either, when its key is at hand: nobody could ever open it."""
+    draft = org.draft()
+    with pytest.raises(UsageError, match="granted to no group"):
+        write_secrets(draft, create_profile(draft, "lonely", with_group=False), {}, {"A": b"1"})
+
+
 def test_names_and_ids_are_found(org: TestOrg) -> None:
     state, agent = org.state, bot(org)
     (token_id,) = agent.tokens

@@ -11,12 +11,13 @@ from stronghold_cli.protocol.encoding import decode_base64
 from stronghold_cli.protocol.errors import IntegrityError, NotFound
 from stronghold_cli.protocol.keys import SigningKey
 from stronghold_cli.protocol.messages import encode_audit
+from stronghold_cli.protocol.request_kinds import REQUEST_KINDS, RequestKind
 from stronghold_cli.protocol.requests import KeyId, sign_request
 from stronghold_cli.vault.agents import revoke
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.exposure import expose
 from stronghold_cli.vault.groups import create_group
-from stronghold_cli.vault.log import Filter, Reading, read_entry, read_log
+from stronghold_cli.vault.log import Filter, Reading, read_entry, read_log, require_filter
 from tests.support.org import NOW, TestOrg, secret_of, workshop
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -217,6 +218,27 @@ def test_an_entry_of_what_was_asked_is_verified(org: TestOrg) -> None:
     of_profile = f"{path}/profiles/{profile.id.hex()}/contents"
     assert is_verified(org, leaf(org, by="ada", kind="contents", method="GET", target=of_profile, document=contents))
     assert is_verified(org, leaf(org, by="ada", kind="sync", method="GET", target=f"{path}/sync?since=1"))
+
+
+KINDS = [kind for kind in REQUEST_KINDS.values() if kind.key_kind in {"o", "t"}]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_kind_of_request_is_verified_by_its_own_method_and_path_alone(org: TestOrg, kind: RequestKind) -> None:
+    ids = {"org": org.state.org_id.hex(), "profile": org.profile("production").id.hex()}
+    by = {"o": "ada", "t": "ci"}[kind.key_kind]
+    for other in KINDS:
+        if other.key_kind == kind.key_kind:
+            entry = leaf(org, by=by, kind=kind.name, method=other.method, target=other.path.format(**ids))
+            assert is_verified(org, entry) is (other is kind)
+    require_filter(Filter(action=kind.name))
+
+
+def test_a_key_on_a_route_of_another_kind_is_verified_where_it_was_refused_alone(org: TestOrg) -> None:
+    target = f"/v1/orgs/{org.state.org_id.hex()}/sync?since=0"
+    refused = leaf(org, kind="sync", target=target, outcome="refused", code="FORBIDDEN")
+    assert is_verified(org, refused)
+    assert not is_verified(org, refused.replace(outcome="ok", code=""))
 
 
 @pytest.mark.parametrize(

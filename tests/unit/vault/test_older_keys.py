@@ -12,7 +12,7 @@ from stronghold_cli.protocol.messages import decode_old_keys, encode_old_keys
 from stronghold_cli.vault.committing import Vault
 from stronghold_cli.vault.draft import Draft
 from stronghold_cli.vault.groups import create_group
-from stronghold_cli.vault.histories import read_histories, restore
+from stronghold_cli.vault.histories import find_histories, read_deleted, read_history, restore
 from stronghold_cli.vault.past import Past
 from stronghold_cli.vault.profiles import delete_secrets, read_secrets, write_secrets
 from stronghold_cli.vault.rekeying import Rekeyed, rekey
@@ -46,9 +46,9 @@ class Production:
 
     def restore(self) -> None:
         vault, profile = Vault(self.org.operator()), self.org.profile("production")
-        (history,) = read_histories(vault, profile, NAME)
+        (gone,) = read_deleted(vault, profile)
         known = read_secrets(vault, profile)
-        vault.commit(lambda draft: restore(draft, profile, known, history, None))
+        vault.commit(lambda draft: restore(vault, draft, profile, known, gone, None))
 
     def purge(self, oldest: int) -> None:
         self.org.commit(lambda draft: draft.raise_oldest(self.profile_id, self.secret_id, oldest))
@@ -74,9 +74,11 @@ class Production:
     def values(self) -> list[bytes | None]:
         """Of all kept versions, the newest first; they must all open."""
         self.org.server.forge = lambda _, body: body
-        (history,) = read_histories(Vault(self.org.operator()), self.org.profile("production"), NAME)
+        vault, profile = Vault(self.org.operator()), self.org.profile("production")
+        (secret_id,) = find_histories(vault, profile, [NAME])
+        history = read_history(vault, profile, secret_id, with_values=True)
         assert not any(version.is_unreadable for version in history.versions)
-        return [version.secret and version.secret.value for version in history.versions]
+        return [version.value for version in history.versions]
 
 
 @pytest.fixture

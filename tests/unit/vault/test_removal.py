@@ -297,6 +297,11 @@ ACTS: dict[str, tuple[type[StrongholdError], str, Callable[[TestOrg, Draft], Any
         "'rob' is not in the group",
         lambda org, draft: remove_from_group(draft, org.group("staging"), [], [org.id("rob")]),
     ),
+    "an operator has left the org": (
+        NotFound,
+        f"op_{'78' * 16} was removed from the org meanwhile",
+        lambda org, draft: remove_from_group(draft, org.group("staging"), [], [b"x" * 16]),
+    ),
     "an admin is in every group": (
         UsageError,
         "admins are members of every group",

@@ -61,6 +61,7 @@ def migrate(connection: apsw.Connection, migrations: list[Migration], now: int) 
 
     ``LocalFileError`` where the database is newer than this program, or an applied migration is not the one known here.
     """
+    connection.create_scalar_function("sha256", digest, 1, deterministic=True)  # type: ignore[arg-type] # of blobs alone
     connection.execute(CREATE_LEDGER)
     applied = list(connection.execute(APPLIED_MIGRATIONS))
     if len(applied) > len(migrations):
