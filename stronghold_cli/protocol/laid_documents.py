@@ -52,6 +52,7 @@ class LaidDocuments:
             leaf = decode_document_leaf(value)
             previous = self.by_kind[kind].get(id_)
             if previous is not None and previous.sha256 == leaf.sha256:
+                _require_named(previous, kind, id_, leaf)
                 continue
             payload = by_hash.get(leaf.sha256)
             if payload is None:
@@ -67,8 +68,7 @@ class LaidDocuments:
 
     def _decode(self, kind: str, id_: bytes, payload: bytes, leaf: DocumentLeaf) -> OrgDocument:
         document = _TYPES[kind].decode(payload)
-        if document.id != id_ or document.name != leaf.name:
-            raise IntegrityError("a document's id or name is not that of its leaf", evidence={"kind": kind, "id": id_.hex()})
+        _require_named(document, kind, id_, leaf)
         if document.org_id != self._org_id:
             raise IntegrityError(OTHER_ORG, evidence={"kind": kind, "id": id_.hex()})
         return document
@@ -151,6 +151,11 @@ def payloads_of(documents: Mapping[bytes, OrgDocument]) -> Iterable[bytes]:
 def copy_documents(documents: Mapping[bytes, D]) -> MutableMapping[bytes, D]:
     """A mapping of one's own of the same documents."""
     return documents.copy() if isinstance(documents, Deferred) else dict(documents)
+
+
+def _require_named(document: OrgDocument, kind: str, id_: bytes, leaf: DocumentLeaf) -> None:
+    if document.id != id_ or document.name != leaf.name:
+        raise IntegrityError("a document's id or name is not that of its leaf", evidence={"kind": kind, "id": id_.hex()})
 
 
 def _check_not_falling(kind: str, previous: OrgDocument | None, document: OrgDocument) -> None:

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from stronghold_cli.protocol.documents.base import NO_EXTENSIONS
+from stronghold_cli.protocol.documents.invite import Invite
 from stronghold_cli.protocol.documents.leaves import DocumentLeaf, decode_entry_leaf, document_key
 from stronghold_cli.protocol.documents.org import Resume
 from stronghold_cli.protocol.errors import IntegrityError
+from stronghold_cli.protocol.keys import SigningKey
+from stronghold_cli.protocol.laid_documents import LaidDocuments
 from stronghold_cli.protocol.signed_map import map_root
 from stronghold_cli.protocol.state import CONTENTS, DOCUMENTS, Changes, OrgState, advance, verify_signers
 from stronghold_cli.vault.draft import Draft
@@ -216,6 +220,21 @@ def test_a_documents_name_and_id_are_those_of_its_leaf(org: TestOrg) -> None:
     value = DocumentLeaf(name=group.name, sha256=group.sha256).encode()
     changes = restructured(org, {document_key("group", b"i" * 16): value}, group.payload)
     refused(org.state, changes, "id or name is not that of its leaf")
+
+
+def test_a_document_that_stays_keeps_the_name_of_its_leaf(org: TestOrg) -> None:
+    (agent,) = org.state.agents.values()
+    for document in (agent, org.group("staging"), org.profile("staging")):
+        refused(org.state, put(org, document, name="other"), "id or name is not that of its leaf")
+    invited = Invite(
+        org_id=org.state.org_id, id=b"i" * 16, public_key=SigningKey(b"i" * 32).public, role="reader", name="guest",
+        created=1, not_after=2, **NO_EXTENSIONS,
+    )  # fmt: skip
+    state = advance(org.state, put(org, invited))
+    leaf = DocumentLeaf(name="other", sha256=invited.sha256).encode()
+    laid = LaidDocuments(state.documents, state.org_id)
+    with pytest.raises(IntegrityError, match="id or name is not that of its leaf"):
+        laid.lay({document_key("invite", invited.id): leaf}, [invited.payload], defer_agents=False)
 
 
 def test_a_payload_of_another_kind_is_refused(org: TestOrg) -> None:
