@@ -85,7 +85,8 @@ class EvilServer(World):
         folder.mkdir(parents=True, exist_ok=True)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
-        super().__init__(folder, authorities=f"{AUTHORITY},127.0.0.1:{self.port}")
+        # Each request goes through the attacker's hands, and so none the short way.
+        super().__init__(folder, is_quick=False, authorities=f"{AUTHORITY},127.0.0.1:{self.port}")
         self.ahead = 0
         self.recorded: list[Exchange] = []
         self._lies: list[Lie] = []

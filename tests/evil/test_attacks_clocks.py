@@ -174,25 +174,25 @@ def test_attack_44_server_s_clock_jumps_ahead_and_back_to_make_room_for_replays(
     """Requests are remembered for ten minutes; a clock that jumped for a moment must not make the server forget them."""
     agent.run("env", "pull", "-p", "production").ok()
     recorded = next(each for each in reversed(scene.server.recorded) if each.path == PULL)
-    nonces = scene.server.query("SELECT count(*) FROM nonces")[0][0]
+    nonces = scene.server.query("SELECT count(*) FROM requests")[0][0]
     scene.server.ahead = HOUR
     carry_out(scene.server, keepers[-1].purge())
     scene.server.ahead = 0
-    assert scene.server.query("SELECT count(*) FROM nonces")[0][0] == nonces
+    assert scene.server.query("SELECT count(*) FROM requests")[0][0] == nonces
     status, body = replay(recorded, scene.server.port)
     assert (status, decode_json(body, 1 << 20)["error"]["code"]) == (401, "REPLAYED")
     # The control: with the nonces gone it would be served. And they go once that much time has really passed.
-    rows = scene.server.query("SELECT org_id, key_id, nonce, used_at FROM nonces")
-    scene.server.query("DELETE FROM nonces")
+    rows = scene.server.query("SELECT request, used_at FROM requests")
+    scene.server.query("DELETE FROM requests")
     assert replay(recorded, scene.server.port)[0] == 200
-    scene.server.query("DELETE FROM nonces")
+    scene.server.query("DELETE FROM requests")
     for row in rows:
-        scene.server.query("INSERT INTO nonces (org_id, key_id, nonce, used_at) VALUES (?, ?, ?, ?)", *row)
+        scene.server.query("INSERT INTO requests (request, used_at) VALUES (?, ?)", *row)
     with clock_of_client(scene.server, HOUR):
         scene.server.ahead = 0
         agent.gets(PRODUCTION)
         carry_out(scene.server, keepers[-1].purge())
-    assert scene.server.query("SELECT count(*) FROM nonces")[0][0] < nonces
+    assert scene.server.query("SELECT count(*) FROM requests")[0][0] < nonces
 
 
 def test_attack_44_server_s_clock_jumps_ahead_and_back_to_delete_shares(
