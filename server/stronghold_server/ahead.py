@@ -26,6 +26,8 @@ from stronghold_server.store.interface import Reader, Writer
 
 # A blob costs its row too: many tiny ones are counted as what they take.
 LEAST_BYTES: Final = 1024
+# Of one request: each is looked up while nothing else is written.
+MAX_BLOBS: Final = 10_000
 ORG_SHARE: Final = 4
 
 
@@ -42,6 +44,8 @@ class Ahead:
         author = require_role(loaded.state, request, WRITING_ROLES)
         request.query()
         blobs = _distinct(decode_blobs(request.received.body))
+        if len(blobs) > MAX_BLOBS:
+            raise MalformedError(f"more than {MAX_BLOBS} blobs are sent ahead at once")
         effect = Effect(body=encode_ahead(blobs), head_seq=loaded.state.seq, document=None, code="")
 
         def apply(writer: Writer) -> Effect:
@@ -72,9 +76,10 @@ class Ahead:
         hashes = decode_ahead(request.received.body)
 
         def apply(writer: Writer) -> Effect:
-            own = writer.sent_ahead(request.org_id, author, hashes)
+            own = hashes & set(writer.all_sent_ahead(request.org_id, author))
             writer.forget_sent_ahead(request.org_id, author, own)
-            writer.drop_unnamed_blobs(request.org_id, own)
+            # Others may have sent the same bytes, and were told that they are there.
+            writer.drop_unnamed_blobs(request.org_id, own.difference(writer.all_sent_ahead(request.org_id, None)))
             body = encode_ahead(writer.all_sent_ahead(request.org_id, author))
             return Effect(body=body, head_seq=loaded.state.seq, document=None, code="")
 

@@ -111,11 +111,7 @@ class _Server:
         turns = Turns()
         commits = Commits(self._log_key, (settings.max_kept_versions, settings.max_kept_bytes), turns)
         pulls, ahead, past = Pulls(), Ahead(settings.max_ahead_bytes), Past(settings.max_page_bytes)
-        self._body_limits = {
-            "commit": settings.max_commit_bytes,
-            "blobs": settings.max_part_bytes,
-            "blobs-forget": settings.max_part_bytes,
-        }
+        self._body_limits = {"commit": settings.max_commit_bytes, "blobs": settings.max_part_bytes}
         self._verbs = {
             "commit": _verb("commit", plan_write=commits.plan),
             "blobs": _verb("blobs", plan_write=ahead.plan_send),

@@ -70,13 +70,13 @@ class Commits:
             loaded = tools.states.current(reader, request.org_id)
         author = require_role(loaded.state, request, WRITING_ROLES)
         request.query()
-        self._turns.require_none(loaded.state, author, request.now)
         commit = decode_commit(request.received.body)
         head = read_head(commit.changes)
         with tools.store.read() as reader:
             standing = reader.document_by_hash(request.org_id, "head", head.sha256)
         if standing is not None:
             return answer_standing(loaded, standing.seq, head)
+        self._turns.require_none(loaded.state, author, request.now)
         before = loaded.state
         if head.prev != before.head.document.sha256:
             raise Refused("CONFLICT", "the commit was made for another state than the current one")

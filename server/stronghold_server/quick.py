@@ -66,6 +66,9 @@ class Quick:
             pull = self._plan(url, headers, client, correlation_id, deliver)
         except StrongholdError:
             return False  # the application finds the same, and says so
+        except Exception:  # the caller is a parser, which would take it for a fault of the client
+            LOGGER.exception("a pull could not be planned the short way")
+            return False
         if pull is None or LOGGER.isEnabledFor(logging.DEBUG):
             return False
         self._groups.put(pull)

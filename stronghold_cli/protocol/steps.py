@@ -319,7 +319,8 @@ def _check_entry(secret_id: bytes, old: bytes | None, new: EntryLeaf, contents: 
         raise RuleError("an entry does not follow the one before", evidence=evidence)
     if new.oldest < previous.oldest or (new.oldest > previous.oldest and not is_admin):
         raise RuleError("an entry's oldest version falls, or is raised by somebody who is no admin", evidence=evidence)
-    written = new.version == previous.version + 1
+    # What is deleted is not deleted again: each time would leave a leaf that no limit of the history counts.
+    written = new.version == previous.version + 1 and (new.is_live or previous.is_live)
     rekeyed = new.version == previous.version and previous.is_live and new.is_live and new.epoch == previous.epoch + 1
     purged = new.replace(prev=previous.prev, oldest=previous.oldest) == previous and new.oldest > previous.oldest
     if not (written or rekeyed or purged):

@@ -20,11 +20,12 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 # A body of a part, and the bytes of blobs from which on a commit is sent in parts; in base64, as they travel.
 PART_BYTES = 4 << 20
+PART_BLOBS = 10_000
 # So long a silent server is waited for, since the last part that it took.
 RESUME_SECONDS = 60.0
 _FIRST_WAIT = 0.25
 _LONGEST_WAIT = 5.0
-_FORGOTTEN_AT_ONCE = 50_000
+_FORGOTTEN_AT_ONCE = 3_000  # 67 bytes each, in a body of at most 256 KiB
 _QUOTES = 3  # around a blob, and the comma after it
 
 
@@ -120,7 +121,7 @@ def _parts(blobs: dict[bytes, bytes]) -> Iterator[dict[bytes, bytes]]:
     part: dict[bytes, bytes] = {}
     size = 0
     for sha256, blob in blobs.items():
-        if part and size + _travelling(blob) > PART_BYTES:
+        if part and (size + _travelling(blob) > PART_BYTES or len(part) == PART_BLOBS):
             yield part
             part, size = {}, 0
         part[sha256] = blob

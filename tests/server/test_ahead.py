@@ -10,9 +10,12 @@ from stronghold_cli.protocol.documents.leaves import EntryLeaf, decode_entry_lea
 from stronghold_cli.protocol.encoding import digest
 from stronghold_cli.protocol.messages import Commit, decode_ahead, encode_ahead, encode_blobs
 from stronghold_cli.protocol.names import MAX_CIPHERTEXT, MAX_SECRETS
-from stronghold_server.ahead import LEAST_BYTES
+from stronghold_cli.vault import ahead as client_ahead
+from stronghold_cli.vault.ahead import PART_BLOBS
+from stronghold_server.ahead import LEAST_BYTES, MAX_BLOBS
 from stronghold_server.commits import MAX_BLOB
 from stronghold_server.housekeeping import UNNAMED_SECONDS
+from stronghold_server.settings import load_settings
 from tests.server.furnished import Furnished
 from tests.server.refusing import add_editor, assert_refused
 from tests.server.support import Person, Reply, TestOrg, World
@@ -131,6 +134,31 @@ def test_what_is_not_wanted_any_more_goes_at_once_and_only_the_own(full: Furnish
     assert decode_ahead(reply.body) == {hashes[1]} == ahead(org)
     assert ahead(org, editor) == {hashes[2]}
     assert blobs_on_server(org, [*hashes, known]) == {hashes[1], hashes[2], known}
+
+
+def test_what_two_have_sent_stays_for_the_other_when_one_forgets(full: Furnished) -> None:
+    org = full.org
+    editor = add_editor(org, full)
+    shared = digest(b"the very same")
+    send_ahead(org, [b"the very same"])
+    send_ahead(org, [b"the very same"], editor)
+    assert decode_ahead(forget(org, [shared], editor).body) == frozenset()
+    assert (ahead(org), blobs_on_server(org, [shared])) == ({shared}, {shared})
+    forget(org, [shared])
+    assert blobs_on_server(org, [shared]) == set()
+
+
+def test_a_request_holds_a_bounded_number_of_blobs(full: Furnished) -> None:
+    blobs = [number.to_bytes(3, "big") for number in range(MAX_BLOBS + 1)]
+    assert PART_BLOBS <= MAX_BLOBS
+    reply = send_ahead(full.org, blobs)
+    assert (reply.status, reply.code) == (400, "REQUEST_MALFORMED")
+    assert send_ahead(full.org, blobs[1:]).status == 200
+
+
+def test_a_request_to_forget_fits_into_the_smallest_bodies() -> None:
+    body = encode_ahead([os.urandom(32) for _ in range(client_ahead._FORGOTTEN_AT_ONCE)])
+    assert len(body) <= load_settings({}).max_body_bytes
 
 
 def test_a_named_blob_that_was_sent_ahead_once_more_stays_when_that_is_forgotten(full: Furnished) -> None:

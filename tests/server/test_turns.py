@@ -44,6 +44,16 @@ def test_editors_wait_until_the_admin_has_committed(full: Furnished, editor: Per
     assert write(full, editor).status == 200
 
 
+def test_a_commit_that_stands_already_is_answered_as_done_also_during_a_turn(full: Furnished, editor: Person) -> None:
+    draft = full.org.draft(editor)
+    full.org.put(draft, full.profile, "SECRET", b"x")
+    commit = draft.finish()
+    assert full.org.send(commit, editor).status == 200
+    take(full)
+    again = full.org.send(commit, editor)
+    assert (again.status, json.loads(again.body)["already"]) == (200, True)
+
+
 def test_a_turn_ends_after_a_minute(full: Furnished, editor: Person) -> None:
     take(full)
     full.org.world.now += SECONDS - 1

@@ -223,8 +223,9 @@ class Reader(Protocol):
     def sent_ahead(self, org_id: bytes, operator_id: bytes, hashes: Iterable[bytes]) -> dict[bytes, int]:
         """Those of the blobs that this very operator sent ahead: hash to length in bytes."""
 
-    def all_sent_ahead(self, org_id: bytes, operator_id: bytes) -> list[bytes]:
-        """The hashes of all blobs that this operator sent ahead and no commit has named yet, sorted."""
+    def all_sent_ahead(self, org_id: bytes, operator_id: bytes | None) -> list[bytes]:
+        """The hashes of all blobs that this operator (``None``: anybody of the org) sent ahead and no commit has named yet,
+        sorted."""
 
     def bytes_ahead(self, org_id: bytes, operator_id: bytes | None, least: int) -> int:
         """How much an operator (``None``: all of the org) has sent ahead, each blob counted as ``least`` bytes or more."""

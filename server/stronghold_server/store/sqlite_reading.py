@@ -48,6 +48,7 @@ BLOB: Final = "SELECT content FROM blobs WHERE org_id = ? AND sha256 = ?"
 BLOB_IS_NAMED: Final = "SELECT 1 FROM blobs WHERE org_id = ? AND sha256 = ? AND named > 0"
 SENT_AHEAD: Final = "SELECT length FROM sent_ahead WHERE org_id = ? AND operator_id = ? AND sha256 = ?"
 ALL_SENT_AHEAD: Final = "SELECT sha256 FROM sent_ahead WHERE org_id = ? AND operator_id = ? ORDER BY sha256"
+ALL_SENT_AHEAD_IN_ORG: Final = "SELECT DISTINCT sha256 FROM sent_ahead WHERE org_id = ? ORDER BY sha256"
 BYTES_AHEAD: Final = "SELECT ifnull(sum(max(length, ?)), 0) FROM sent_ahead WHERE org_id = ?"
 BYTES_AHEAD_OF_OPERATOR: Final = f"{BYTES_AHEAD} AND operator_id = ?"
 SHARE: Final = "SELECT share FROM shares WHERE org_id = ? AND token_id = ?"
@@ -166,7 +167,9 @@ class SqliteReader:
         rows = ((sha256, self._row(SENT_AHEAD, org_id, operator_id, sha256)) for sha256 in hashes)
         return {sha256: int(row[0]) for sha256, row in rows if row is not None}
 
-    def all_sent_ahead(self, org_id: bytes, operator_id: bytes) -> list[bytes]:
+    def all_sent_ahead(self, org_id: bytes, operator_id: bytes | None) -> list[bytes]:
+        if operator_id is None:
+            return [row[0] for row in self._rows(ALL_SENT_AHEAD_IN_ORG, org_id)]
         return [row[0] for row in self._rows(ALL_SENT_AHEAD, org_id, operator_id)]
 
     def bytes_ahead(self, org_id: bytes, operator_id: bytes | None, least: int) -> int:

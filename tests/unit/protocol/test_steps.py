@@ -548,6 +548,17 @@ def test_a_deleted_entry_may_be_written_again() -> None:
     assert [org.state.entries(profile_id)[key].version, org.state.entries(profile_id)[key].is_live] == [3, True]
 
 
+def test_a_deleted_entry_is_not_deleted_again() -> None:
+    org = workshop()
+    profile_id = org.profile("production").id
+    key = min(org.state.leaves("entries", profile_id))
+    org.commit(lambda draft: draft.write_entry(profile_id, key, None, epoch=1))
+    draft = org.draft()
+    draft.write_entry(profile_id, key, None, epoch=1)
+    with pytest.raises(RuleError, match="version does not rise by one"):
+        draft.finish()
+
+
 def test_an_entry_is_never_gone_without_a_trace() -> None:
     step, key, _, _ = entry_step()
     step.refuse("gone without a trace", after=step.leaves("entries", "production", {key: None}))
