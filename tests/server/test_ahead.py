@@ -152,7 +152,7 @@ def test_a_request_holds_a_bounded_number_of_blobs(full: Furnished) -> None:
     blobs = [number.to_bytes(3, "big") for number in range(MAX_BLOBS + 1)]
     assert PART_BLOBS <= MAX_BLOBS
     reply = send_ahead(full.org, blobs)
-    assert (reply.status, reply.code) == (400, "REQUEST_MALFORMED")
+    assert (reply.status, reply.code) == (400, "MALFORMED")
     assert send_ahead(full.org, blobs[1:]).status == 200
 
 
