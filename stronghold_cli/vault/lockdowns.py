@@ -140,10 +140,14 @@ def woken_by(state: OrgState, lifted: Iterable[Lockdown]) -> list[bytes]:
 
 def _require_worn(agents: Iterable[Agent], label: str) -> None:
     """A label that nobody has is a slip of the pen, and would stop nobody."""
-    worn = {f"{key}={value}" for agent in agents for key, value in agent.labels.items()}
-    if label not in worn:
-        near = nearest(sorted(worn), label)
-        raise NotFound(
-            f"No agent has the label {label[:130]!r}.",
-            hint=f"Did you mean {near!r}?" if near else "See the agents' labels with: stronghold agent list --json",
-        )
+    key, _, value = label.partition("=")
+    worn = set()
+    for agent in agents:
+        if agent.labels.get(key) == value:
+            return
+        worn.update(f"{name}={text}" for name, text in agent.labels.items())
+    near = nearest(sorted(worn), label)
+    raise NotFound(
+        f"No agent has the label {label[:130]!r}.",
+        hint=f"Did you mean {near!r}?" if near else "See the agents' labels with: stronghold agent list --json",
+    )
