@@ -17,12 +17,12 @@ _PURPOSES = {
     "systemd": "EnvironmentFile= of a unit",
     "github": "$GITHUB_ENV, $GITHUB_OUTPUT",
     "json": "programs; jq",
-    "yaml": "programs; Helm, Ansible",
+    "yaml": "programs; Helm",
     "toml": "programs",
     "k8s": "kubectl apply -f",
     "powershell": ". ./env.ps1",
     "tfvars": "terraform -var-file (*.tfvars.json, *.tfvars)",
-    "csv": "spreadsheets",
+    "csv": "programs that read CSV",
 }
 _DIALECTS = {
     "python": "python-dotenv",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stronghold_cli.formats import (
     compose,
+    csv_rows,
     docker,
     dotenv_go,
     dotenv_node,
@@ -153,6 +154,17 @@ def test_a_secret_of_kubernetes_has_limits() -> None:
 
 def test_csv_has_a_header_and_quotes_every_value() -> None:
     assert line("csv", b'a"b,\n\r') == b'name,value\nK,"a""b,\n\r"\n'
+
+
+@pytest.mark.parametrize("sign", "=+-@\t\r")
+def test_csv_tells_the_keys_that_a_spreadsheet_would_compute(sign: str) -> None:
+    formula = f"{sign}cmd|' /C calc'!A0".encode()
+    rendered = render("csv", {"A": formula, "B": b"1" + formula, "C": formula, "D": b""}, random=os.urandom)
+    (told,) = rendered.notes
+    assert told.startswith("A, C: a spreadsheet would take the value for a formula")
+    assert "calc" not in told
+    assert csv_rows.read(rendered.content)["A"] == formula
+    assert render("csv", {"B": b"1" + formula, "D": b""}, random=os.urandom).notes == ()
 
 
 # --- powershell, tfvars -------------------------------------------------------------------------------------------------
