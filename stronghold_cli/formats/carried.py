@@ -38,6 +38,7 @@ _PROBES = (
     ("CR at the end", b"a\r"),
     ("${NAME}", b"a${b}"),
     ("$(", b"a$(b)"),
+    ("$[ with '", b"'$[b]"),
     ("NUL", b"a\0b"),
     ("bytes that are not UTF-8", b"\xff"),
     ("over 64 KiB", b"a" * (64 << 10)),
