@@ -65,6 +65,40 @@ def test_a_dangerous_name_is_refused_for_processes_unless_this_very_name_is_allo
     assert name.encode() in capfdbinary.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("format_name", "name"),
+    [
+        ("powershell", "Path"),
+        ("powershell", "PSModulePath"),
+        ("powershell", "pathext"),
+        ("powershell", "ComSpec"),
+        ("github", "Path"),
+        ("github", "bash_env"),
+    ],
+)
+def test_a_name_that_may_reach_windows_is_dangerous_in_any_case(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], format_name: str, name: str
+) -> None:
+    """Windows does not tell upper case from lower."""
+    holds(monkeypatch, "FINE", name)
+    for allowed in ((), (name.swapcase(),)):
+        with pytest.raises(UsageError, match=f"sets {name},"):
+            pull(format_name, *allowed)
+    pull(format_name, name)
+    assert name.encode() in capfdbinary.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("format_name", "name"), [("systemd", "Path"), ("docker", "path"), ("shell", "Path"), ("shell", "env")]
+)
+def test_a_name_in_another_case_is_another_name_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], format_name: str, name: str
+) -> None:
+    holds(monkeypatch, name)
+    pull(format_name)
+    assert name.encode() in capfdbinary.readouterr().out
+
+
 @pytest.mark.parametrize("variable", ["GITHUB_ENV", "GITHUB_OUTPUT"])
 def test_a_runner_s_own_file_is_for_processes_whatever_format_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
