@@ -48,7 +48,8 @@ def pull(
     chosen = _chosen(read, only, exclude)
     values = _in_base64(chosen, base64_keys or (), read)
     options = Options(strict=strict, allowed=frozenset(allow or ()), path=path or "", title=read.profile_name)
-    if chosen_format in _FOR_PROCESSES:
+    # Who names a reader has it put the values into a process, as the formats for processes do.
+    if chosen_format in _FOR_PROCESSES or reader is not None:
         _require_safe_names(values, allow_name or (), any_case=chosen_format in _FOR_WINDOWS)
     rendered = render(chosen_format, values, random=os.urandom, reader=reader, options=options)
     mask(chosen.values())  # their base64 forms, too

@@ -9,7 +9,7 @@ import pytest
 from stronghold_cli.commands import pulling
 from stronghold_cli.commands.reading import ReadProfile
 from stronghold_cli.crypto.secrets import Secret
-from stronghold_cli.formats.table import FORMATS
+from stronghold_cli.formats.table import FORMATS, READERS
 from stronghold_cli.protocol.errors import UsageError
 
 VALUE = "hunter2"
@@ -30,12 +30,18 @@ def holds(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(pulling, "read_profile", lambda *_: profile)
 
 
-def pull(format_name: str | None, *allowed: str, output: str | None = None, exclude: str | None = None) -> None:
+def pull(
+    format_name: str | None,
+    *allowed: str,
+    output: str | None = None,
+    exclude: str | None = None,
+    reader: str | None = None,
+) -> None:
     pulling.pull(
         profile="production",
         output=output,
         format_name=format_name,
-        reader=None,
+        reader=reader,
         strict=False,
         allow=None,
         base64_keys=None,
@@ -63,6 +69,20 @@ def test_a_dangerous_name_is_refused_for_processes_unless_this_very_name_is_allo
     assert capfdbinary.readouterr() == (b"", b"")
     pull(format_name, name)
     assert name.encode() in capfdbinary.readouterr().out
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_dialect_for_one_reader_is_for_processes(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], reader: str
+) -> None:
+    """Else ``--reader compose`` would write what ``--format compose`` refuses."""
+    holds(monkeypatch, "FINE", "LD_PRELOAD")
+    for format_name in (None, "dotenv"):
+        with pytest.raises(UsageError, match="LD_PRELOAD"):
+            pull(format_name, reader=reader)
+    assert capfdbinary.readouterr() == (b"", b"")
+    pull(None, "LD_PRELOAD", reader=reader)
+    assert b"LD_PRELOAD=" in capfdbinary.readouterr().out
 
 
 @pytest.mark.parametrize(
