@@ -11,6 +11,8 @@ from stronghold_cli.protocol.errors import LocalFileError, NotFound, UsageError
 
 # What is written in these formats becomes the environment of processes: of a shell, of every later step of a job (R17).
 _FOR_PROCESSES = ("shell", "github", "docker", "compose", "systemd", "powershell")
+# These may be read on Windows, which does not tell upper case from lower.
+_FOR_WINDOWS = ("github", "powershell")
 
 
 def pull(
@@ -46,8 +48,9 @@ def pull(
     chosen = _chosen(read, only, exclude)
     values = _in_base64(chosen, base64_keys or (), read)
     options = Options(strict=strict, allowed=frozenset(allow or ()), path=path or "", title=read.profile_name)
-    if chosen_format in _FOR_PROCESSES:
-        _require_safe_names(values, allow_name or ())
+    # Who names a reader has it put the values into a process, as the formats for processes do.
+    if chosen_format in _FOR_PROCESSES or reader is not None:
+        _require_safe_names(values, allow_name or (), any_case=chosen_format in _FOR_WINDOWS)
     rendered = render(chosen_format, values, random=os.urandom, reader=reader, options=options)
     mask(chosen.values())  # their base64 forms, too
     for note in rendered.notes:
@@ -102,11 +105,11 @@ def run(
     execute(command, environment, before=allow_core_dumps)
 
 
-def _require_safe_names(values: dict[str, bytes], allowed: Collection[str]) -> None:
+def _require_safe_names(values: dict[str, bytes], allowed: Collection[str], *, any_case: bool) -> None:
     from stronghold_cli.process.run import require_safe_name
 
     for name in values:
-        require_safe_name(name, allowed)
+        require_safe_name(name, allowed, any_case=any_case)
 
 
 def _chosen(read: ReadProfile, only: str | None, exclude: str | None) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ import typer
 from stronghold_cli.commands.pulling import is_command_file, leave_to_replace
 from stronghold_cli.commands.reading import mask, read_profile
 from stronghold_cli.commands.typed import ProfileOption, TokenFileOption, TokenOption
-from stronghold_cli.output import emit_bytes, say
+from stronghold_cli.output import emit_bytes, say, warn
 from stronghold_cli.protocol.errors import LocalFileError, UsageError
 
 _MAX_TEMPLATE = 64 << 20
@@ -60,7 +60,10 @@ def render(
         return
     from stronghold_cli.formats.target import write_target
 
-    write_target(path, rendered, mode=_mode(path, file))
+    mode = _mode(path, file)
+    write_target(path, rendered, mode=mode)
+    if mode & 0o077 and found and os.name == "posix":
+        warn(f"{path} keeps its mode {mode:04o}, which lets other users at its secrets; to end that: chmod go= '{path}'")
     if told:
         say(told)
     say(f"Wrote {path} with {_count(len(found))} filled in.")
@@ -78,9 +81,9 @@ def _read(file: str) -> bytes:
 
 
 def _mode(path: str, file: str) -> int:
-    """The target's own mode, where it is there; else what the template allows its owner, and nothing to others."""
+    """The target's own permissions, where it is there; else what the template allows its owner, and nothing to others."""
     if os.path.exists(path):
-        return stat.S_IMODE(os.stat(path).st_mode)
+        return stat.S_IMODE(os.stat(path).st_mode) & 0o777  # no set-user-id on what a profile's values went into
     return 0o600 | (0 if file == "-" else stat.S_IMODE(os.stat(file).st_mode) & 0o100)
 
 

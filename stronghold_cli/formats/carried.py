@@ -17,12 +17,12 @@ _PURPOSES = {
     "systemd": "EnvironmentFile= of a unit",
     "github": "$GITHUB_ENV, $GITHUB_OUTPUT",
     "json": "programs; jq",
-    "yaml": "programs; Helm, Ansible",
+    "yaml": "programs; Helm",
     "toml": "programs",
     "k8s": "kubectl apply -f",
     "powershell": ". ./env.ps1",
     "tfvars": "terraform -var-file (*.tfvars.json, *.tfvars)",
-    "csv": "spreadsheets",
+    "csv": "programs that read CSV",
 }
 _DIALECTS = {
     "python": "python-dotenv",
@@ -38,6 +38,7 @@ _PROBES = (
     ("CR at the end", b"a\r"),
     ("${NAME}", b"a${b}"),
     ("$(", b"a$(b)"),
+    ("$[ with '", b"'$[b]"),
     ("NUL", b"a\0b"),
     ("bytes that are not UTF-8", b"\xff"),
     ("over 64 KiB", b"a" * (64 << 10)),

@@ -3,15 +3,18 @@
 The readers disagree on quotes, escapes and ``$`` (docs/dotenv.md). A value is written in the *portable form* if it has one:
 all of them read it alike, but for ``docker --env-file``, which knows no quotes. Any other value is written so that
 python-dotenv reads it exactly, in the one of its forms that the fewest other readers take differently, and a note names
-the key and those readers. Refused is what python-dotenv cannot carry (``${``: it expands that in quotes too), and ``$(``,
-which one widespread reader runs as a command whatever the quotes; a key that is allowed by name is written all the same, as
-python-dotenv reads it with expansion off. With ``strict`` only the portable form is written.
+the key and those readers. Refused is what python-dotenv cannot carry (``${``: it expands that in quotes too); ``$(``, which
+one widespread reader runs as a command whatever the quotes; and what has no form but double quotes, where a shell that
+sources the file would compute a part of it, and run a command that stands in any other value (``it's $[A]``). A key that is
+allowed by name is written all the same, as python-dotenv reads it with expansion off. With ``strict`` only the portable form
+is written.
 
 The reference reader is python-dotenv 1.2 as it reads a file: universal line ends, expansion on.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from stronghold_cli.formats.dialects import double_escaped, is_portable_bare, single_escaped
@@ -32,6 +35,9 @@ _READERS = {
     "docker": "docker --env-file",
 }
 _FOREMOST = frozenset({"shell", "node", "compose"})
+# What shells compute in double quotes: $[A] and ${B:A} in bash, a subscript of any parameter ($A[B], $#[B]) in zsh. Names in
+# it stand for their values, which are computed in turn; a subscript in one of those is expanded, commands included.
+_COMPUTED = r"\$(?:\{|[\w#+^=~*@?$!-]*\[)"
 
 
 def refusal(name: str, value: bytes, options: Options = PLAIN) -> str:
@@ -43,6 +49,8 @@ def refusal(name: str, value: bytes, options: Options = PLAIN) -> str:
         return EXPANDED
     if b"$(" in value:
         return "its value holds $(, which some readers run as a command whatever the quotes"
+    if _is_computed(value.decode("utf-8")):
+        return "its value holds $[ or ${ and needs double quotes, where a shell that sources the file may run commands by it"
     if options.strict and _portable(value.decode("utf-8")) is None:
         return "its value has no form that all readers of such files take alike"
     return ""
@@ -93,18 +101,14 @@ def _fits_single_quotes(text: str) -> bool:
 # --- what only python-dotenv is sure to read ------------------------------------------------------------------------
 
 
-def _for_python(text: str) -> tuple[str, str]:
-    """A form that python-dotenv reads as ``text``, and the note on those who do not.
+def _is_computed(text: str) -> bool:
+    """Whether a shell that sources the file would compute a part of ``text``, in whatever form python-dotenv reads it."""
+    return "$" in text and re.search(_COMPUTED, text) is not None and "runs" in _form(text)[1]
 
-    Chosen is first what no shell runs a part of as a command, then what serves the most of shells, node and compose, then
-    the most of the others.
-    """
-    candidates = [(double_escaped(text), _misreaders_of_double(text)), (single_escaped(text), _misreaders_of_single(text))]
-    if _fits_single_quotes(text):
-        candidates.insert(0, (f"'{text}'", _misreaders_of_plain(text)))
-    elif "\r" in text:
-        candidates.pop()  # python-dotenv reads files with universal line ends: a carriage return needs its escape
-    written, misreaders = min(candidates, key=lambda one: ("runs" in one[1], len(one[1] & _FOREMOST), len(one[1])))
+
+def _for_python(text: str) -> tuple[str, str]:
+    """A form that python-dotenv reads as ``text``, and the note on those who do not."""
+    written, misreaders = _form(text)
     named = ", ".join(title for reader, title in _READERS.items() if reader in misreaders)
     note = f"written as python-dotenv reads it; others may read it differently: {named}."
     if "runs" in misreaders:
@@ -114,6 +118,20 @@ def _for_python(text: str) -> tuple[str, str]:
     if "$(" in text:
         note += " dotenv-expand 1000 runs $( as a command."
     return written, note
+
+
+def _form(text: str) -> tuple[str, frozenset[str]]:
+    """A form that python-dotenv reads as ``text``, and who reads it differently; ``runs``: a shell runs a part of it.
+
+    Chosen is first what no shell runs a part of as a command, then what serves the most of shells, node and compose, then
+    the most of the others.
+    """
+    candidates = [(double_escaped(text), _misreaders_of_double(text)), (single_escaped(text), _misreaders_of_single(text))]
+    if _fits_single_quotes(text):
+        candidates.insert(0, (f"'{text}'", _misreaders_of_plain(text)))
+    elif "\r" in text:
+        candidates.pop()  # python-dotenv reads files with universal line ends: a carriage return needs its escape
+    return min(candidates, key=lambda one: ("runs" in one[1], len(one[1] & _FOREMOST), len(one[1])))
 
 
 def _misreaders_of_plain(text: str) -> frozenset[str]:
@@ -127,7 +145,7 @@ def _misreaders_of_double(text: str) -> frozenset[str]:
     misreaders = {"docker"} | ({"systemd"} if holds_no_character(text) else set())
     if "$" in text:
         misreaders |= {"shell", "compose", "expand", "go", "ruby", "rust"}
-    if "`" in text or "$(" in text:
+    if "`" in text or "$(" in text or ("$" in text and re.search(_COMPUTED, text)):
         misreaders |= {"shell", "runs"}
     if "\\" in text or '"' in text:
         misreaders |= {"node", "expand", "go"}

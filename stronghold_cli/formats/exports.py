@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from stronghold_cli.formats.trees import Items, Members, Nothing, Text, Tree
 from stronghold_cli.protocol.errors import UsageError
+from stronghold_cli.protocol.names import is_secret_name
 
 Entry = tuple[int, str, str]
 DOPPLER_OWN = frozenset({"DOPPLER_PROJECT", "DOPPLER_ENVIRONMENT", "DOPPLER_CONFIG"})
@@ -127,7 +128,9 @@ def _text(value: Tree | None, name: str, line: int, source: str) -> str:
         return value.text
     if isinstance(value, Text) and source.lower().endswith((".yaml", ".yml")):
         return value.text
-    raise UsageError(f"{source}, line {line}: the value of {name[:40]!r} is not a string.", hint="Put it in quotes.")
+    # A text that is no name may be a line of a secret.
+    whose = f"the value of {name[:40]!r}" if is_secret_name(name) else "a value"
+    raise UsageError(f"{source}, line {line}: {whose} is not a string.", hint="Put it in quotes.")
 
 
 def _names(members: Members) -> set[str]:

@@ -2,7 +2,8 @@
 
 Expansion is off: what stands in the file is the value. Unlike python-dotenv, which skips what it cannot parse, everything
 that is doubtful is refused with the file's name and the line, so that nothing is pushed that the file's author did not
-mean: names twice or not legal, keys without ``=``, open quotes, byte order marks, UTF-16, NUL. Values are taken as they
+mean: names twice or not legal, keys without ``=``, open quotes, byte order marks, UTF-16, NUL, files that sops encrypted.
+What stands where a name should be is not shown, unless it is one: it may be a line of a secret. Values are taken as they
 are, never normalised; line ends are LF, as python-dotenv reads files.
 """
 
@@ -32,10 +33,7 @@ def parse_env(content: bytes, source: str, shape: str | None = None) -> dict[str
     for line, name, value in _entries(text, source, shape):
         place = f"{source}, line {line}"
         if not is_secret_name(name):
-            raise UsageError(
-                f"{place}: {name[:40]!r} is not a legal secret name.",
-                hint=_LEGAL_NAME,
-            )
+            raise UsageError(f"{place}: the name is not legal for a secret.", hint=_LEGAL_NAME)
         if name in secrets:
             raise UsageError(f"{place}: {name} stands there twice, first in line {lines[name]}.", hint="Leave one of them.")
         secrets[name] = _check_value(value, name, place)
@@ -55,7 +53,7 @@ def names_in(content: bytes, source: str) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for line, name, _ in _bindings(_decode(content, source), source):
         if not is_secret_name(name):
-            raise UsageError(f"{source}, line {line}: {name[:40]!r} is not a legal secret name.", hint=_LEGAL_NAME)
+            raise UsageError(f"{source}, line {line}: the name is not legal for a secret.", hint=_LEGAL_NAME)
         names[name] = None
     return tuple(names)
 
@@ -73,7 +71,8 @@ def _entries(text: str, source: str, shape: str | None) -> Iterator[tuple[int, s
     if shape in {"bws", "1password", "vault"}:
         raise UsageError(f"{source}: this is not the JSON that {shape} writes.", hint="See: stronghold env push --help")
     entries = list(_dotenv_entries(text, source))
-    if shape == "sops":
+    # sops leaves the names as they are: what it encrypted would pass for secrets. It always writes this one beside them.
+    if shape == "sops" or any(name == "sops_mac" for _, name, _ in entries):
         from stronghold_cli.formats.exports import refuse_encrypted
 
         refuse_encrypted(((line, name) for line, name, _ in entries), source)
@@ -121,7 +120,8 @@ def _dotenv_entries(text: str, source: str) -> Iterator[tuple[int, str, str]]:
     """Line, name and value of each entry."""
     for line, name, value in _bindings(text, source):
         if value is None:
-            raise UsageError(f"{source}, line {line}: {name[:40]!r} has no = after it.", hint="Write KEY=value.")
+            # Not shown, legal or not: a line of a key in base64 has no = either.
+            raise UsageError(f"{source}, line {line}: there is no = after the name.", hint="Write KEY=value.")
         yield line, name, value
 
 

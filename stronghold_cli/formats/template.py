@@ -1,8 +1,8 @@
 """Templates of ``env render``: text in which ``{{ stronghold://PROFILE/NAME }}`` stands for a secret, and nothing else does.
 
-``{{ stronghold://NAME }}`` is one of the current profile. Blanks inside of the braces may be left out. Everything around
-stays as it is, to the byte; a value is put in as it is, and what it holds is not looked at again. Pure: no file is touched
-here.
+``{{ stronghold://NAME }}`` is one of the current profile. Blanks inside of the braces may be left out. What begins as a
+reference and does not end in its line is refused, for it would stay unfilled in silence. Everything around stays as it is,
+to the byte; a value is put in as it is, and what it holds is not looked at again. Pure: no file is touched here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from stronghold_cli.protocol.errors import LocalFileError, NotFound, UsageError
 from stronghold_cli.protocol.names import is_secret_name
 from stronghold_cli.protocol.record import Record
 
-_REFERENCE = re.compile(rb"\{\{[ \t]*stronghold://([^\r\n}]*)\}\}")
+_OPENING = re.compile(rb"\{\{[ \t]*stronghold://")
+_REFERENCE = re.compile(rb"\{\{[ \t]*stronghold://((?:[^\r\n{}]++|\{(?!\{))*+)\}\}")
 _MAX_SHOWN = 120
 
 
@@ -42,16 +43,24 @@ def references(template: bytes, source: str) -> tuple[Reference, ...]:
         raise LocalFileError(f"{source} is not UTF-8 text, and no template.", hint="Save it as UTF-8.") from None
     found: list[Reference] = []
     line, counted = 1, 0
-    for match in _REFERENCE.finditer(template):
-        line += template.count(b"\n", counted, match.start())
-        counted = match.start()
+    for opening in _OPENING.finditer(template):
+        start = opening.start()
+        line += template.count(b"\n", counted, start)
+        counted = start
+        match = _REFERENCE.match(template, start)
+        if match is None:
+            shown = template[start : start + _MAX_SHOWN].decode(errors="ignore").splitlines()[0]
+            raise UsageError(
+                f"{source}, line {line}: {shown} is not ended by }}}} in its line.",
+                hint="Write {{ stronghold://PROFILE/NAME }}.",
+            )
         profile, slash, name = match[1].decode().strip(" \t").rpartition("/")
         if not is_secret_name(name) or (slash and not profile):
             raise UsageError(
                 f"{source}, line {line}: {match[0].decode()[:_MAX_SHOWN]} names no secret.",
                 hint="Write {{ stronghold://PROFILE/NAME }}, or {{ stronghold://NAME }} for the current profile.",
             )
-        found.append(Reference(profile=profile or None, name=name, line=line, start=match.start(), end=match.end()))
+        found.append(Reference(profile=profile or None, name=name, line=line, start=start, end=match.end()))
     return tuple(found)
 
 

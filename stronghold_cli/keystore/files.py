@@ -147,13 +147,21 @@ def _write_new(path: str, content: bytes, mode: int) -> None:
         while rest:
             rest = rest[os.write(descriptor, rest) :]
         if mode != 0o600:
-            os.chmod(path, mode)
+            _set_mode(descriptor, path, mode)
         os.fsync(descriptor)
     except BaseException:
         os.unlink(path)
         raise
     finally:
         os.close(descriptor)
+
+
+def _set_mode(descriptor: int, path: str, mode: int) -> None:
+    """By the open file: in a folder that others may write, its name may already mean a link to something else."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, mode)
+    else:  # Windows, before Python 3.13
+        os.chmod(path, mode)
 
 
 def _flush_folder(folder: str) -> None:

@@ -11,7 +11,7 @@ They are refused unless the person who runs the command allows a name (``--allow
 
 Not refused: proxies (``HTTP_PROXY``, …), which pipelines keep as secrets for their passwords; TLS holds through a proxy as
 long as the names of the kind "trust" cannot be set. Names are compared as they stand, as POSIX does, but for npm's, which
-reads its own in any case.
+reads its own in any case; and in any case where the names may reach Windows, which takes ``Path`` for ``PATH``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _LOADER = """
 """
 _INTERPRETER = """
     PATH HOME SHELL ENV IFS CDPATH FPATH ZDOTDIR PS0 PS1 PS2 PS4 PROMPT_COMMAND BASH_ENV BASH_XTRACEFD BASH_LOADABLES_PATH
-    BASHOPTS SHELLOPTS XDG_CONFIG_HOME XDG_CONFIG_DIRS
+    BASHOPTS SHELLOPTS XDG_CONFIG_HOME XDG_CONFIG_DIRS INPUTRC MAILPATH MODULE_PATH PROMPT prompt RPROMPT RPS1
+    COMSPEC PATHEXT SYSTEMROOT USERPROFILE WINDIR PSEXECUTIONPOLICYPREFERENCE PSMODULEPATH PSModulePath
     PYTHONBREAKPOINT PYTHONCASEOK PYTHONEXECUTABLE PYTHONHOME PYTHONINSPECT PYTHONPATH PYTHONPLATLIBDIR PYTHONPYCACHEPREFIX
     PYTHONSTARTUP PYTHONUSERBASE PYTHONWARNINGS PYTHON_PRESITE
     NODE_OPTIONS NODE_PATH NODE_REPL_EXTERNAL_MODULE BUN_OPTIONS
@@ -39,7 +40,8 @@ _INTERPRETER = """
     RUSTC RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER RUSTFLAGS CARGO_HOME
 """
 _COMMAND = """
-    BROWSER EDITOR VISUAL PAGER MANPAGER LESSOPEN LESSCLOSE SSH_ASKPASS SUDO_ASKPASS SUDO_EDITOR EXINIT VIMINIT EMACSLOADPATH
+    BROWSER EDITOR FCEDIT VISUAL PAGER MANPAGER AWS_PAGER LESS LESSOPEN LESSCLOSE NULLCMD READNULLCMD
+    SSH_ASKPASS SUDO_ASKPASS SUDO_EDITOR EXINIT VIMINIT EMACSLOADPATH
     CVS_RSH RSYNC_RSH TAR_OPTIONS CURL_HOME WGETRC PSQLRC KUBECONFIG KUBE_EDITOR DOCKER_CONFIG AWS_CONFIG_FILE
     GIT_ASKPASS GIT_COMMON_DIR GIT_DIR GIT_EDITOR GIT_EXEC_PATH GIT_EXTERNAL_DIFF GIT_PAGER GIT_PROXY_COMMAND
     GIT_SEQUENCE_EDITOR GIT_SSH GIT_SSH_COMMAND GIT_TEMPLATE_DIR GIT_WORK_TREE GIT_ALLOW_PROTOCOL
@@ -93,8 +95,13 @@ _KINDS = {
 }
 
 
-def danger(name: str) -> str:
-    """The kind of danger that lies in a variable's name (see above), or empty where there is none."""
+def danger(name: str, *, any_case: bool = False) -> str:
+    """The kind of danger that lies in a variable's name (see above), or empty where there is none.
+
+    ``any_case``: where the names may reach Windows, which does not tell upper case from lower.
+    """
+    if any_case:
+        name = name.upper()
     if name in _KINDS:
         return _KINDS[name]
     for prefix, kind in _PREFIXES.items():

@@ -78,10 +78,13 @@ def execute(
             signal.signal(each, signal.SIG_IGN)
 
 
-def require_safe_name(name: str, allowed: Collection[str]) -> None:
-    """Raise ``UsageError`` for a name that is not legal, or is dangerous to a process and not ``allowed`` (rule R17)."""
+def require_safe_name(name: str, allowed: Collection[str], *, any_case: bool = False) -> None:
+    """Raise ``UsageError`` for a name that is not legal, or is dangerous to a process and not ``allowed`` (rule R17).
+
+    ``any_case``: the process may run on Windows, as it does where this program does. Allowed is a name as it stands.
+    """
     require_secret_name(name)
-    kind = danger(name)
+    kind = danger(name, any_case=any_case or sys.platform == "win32")
     if kind and name not in allowed:
         raise UsageError(
             f"The profile sets {name}, which is refused for a command: {_REASONS[kind]}.",

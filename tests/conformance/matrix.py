@@ -29,7 +29,7 @@ LIMITED: Mapping[tuple[str, str | None, str], str] = {
     ("compose", None, "docker-compose 1.29.2"): "has no `\\$` (2 does)",
 }
 # Refused for what a careless reader does, though the format's own reader would be right.
-POLICY = ("some readers run as a command", "GitHub's runner keeps", "on Windows drops")
+POLICY = ("some readers run as a command", "may run commands by it", "GitHub's runner keeps", "on Windows drops")
 _FOLLOWING = "Z9"
 _MANY = 200
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from stronghold_cli.formats.options import Options
 from stronghold_cli.formats.table import render
 from stronghold_cli.protocol.errors import Unwritable
 
@@ -123,6 +124,39 @@ def test_a_note_that_a_shell_runs_a_value_is_true(shell: str, tmp_path: Path) ->
     assert SHELLS_RUN in note
     _write_files(tmp_path, [content])
     _source_each(shell, tmp_path)
+    assert (tmp_path / "canary").exists()
+
+
+# What bash or zsh computes in double quotes, with a name in it that stands for the value of V: a subscript with a command.
+COMPUTED = ["$[V]", "${PATH:V}", "${V@P}", "${path[V]}", "${(e)V}", "${PATH:V", "$PATH[V]", "$#[V]", "$^V[V]", "$?[V]"]
+SUBSCRIPT = b"path[`touch canary`]"
+
+
+@pytest.mark.parametrize("held", COMPUTED)
+def test_sourcing_dotenv_computes_no_value_that_names_another_one(held: str, shell: str, tmp_path: Path) -> None:
+    for number, value in enumerate((held, f"it's {held}", f"\r{held}", f'"{held}"', f"\\\\{held}")):
+        try:
+            content = render("dotenv", {"V": SUBSCRIPT, "W": value.encode()}, random=os.urandom).content
+        except Unwritable:
+            continue
+        (tmp_path / f"{number}.env").write_bytes(content)
+        subprocess.run(
+            [shell, "-c", f". ./{number}.env"], cwd=tmp_path, env=_environment(), capture_output=True, check=False
+        )
+        assert not (tmp_path / "canary").exists(), value
+
+
+@pytest.mark.parametrize(
+    ("program", "held"), [("bash", "$[V]"), ("bash", "${PATH:V}"), ("zsh", "$PATH[V]"), ("zsh", "$[V]")]
+)
+def test_what_is_refused_since_shells_compute_it_would_have_run(
+    program: str, held: str, tool_or_skip: Callable[[str], str], tmp_path: Path
+) -> None:
+    options = Options(allowed=frozenset({"W"}))
+    content = render("dotenv", {"V": SUBSCRIPT, "W": f"it's {held}".encode()}, random=os.urandom, options=options).content
+    (tmp_path / "all.env").write_bytes(content)
+    command = [tool_or_skip(program), "-c", ". ./all.env"]
+    subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, check=False)
     assert (tmp_path / "canary").exists()
 
 

@@ -49,6 +49,28 @@ def test_the_mode_of_the_target_is_kept(shop: Org, tmp_path: Path) -> None:
     assert (mode(tmp_path / "there"), mode(tmp_path / "new")) == (0o640, 0o700)
 
 
+@pytest.mark.parametrize(("before", "after", "told"), [(0o640, "0640", True), (0o601, "0601", True), (0o700, "", False)])
+def test_a_target_that_others_get_at_keeps_its_mode_with_a_warning(
+    shop: Org, tmp_path: Path, before: int, after: str, told: bool
+) -> None:
+    (tmp_path / "t").write_text("{{ stronghold://shop/KEY }}")
+    (tmp_path / "there").write_text("old")
+    (tmp_path / "there").chmod(before)
+    said = shop.run("env", "render", "t", "-o", "there", cwd=tmp_path).ok()
+    assert (f"warning: there keeps its mode {after}, which lets other users" in said.err) is told
+    assert mode(tmp_path / "there") == before
+    (tmp_path / "plain").write_text("no secret")
+    assert "keeps its mode" not in shop.run("env", "render", "plain", "-o", "there", cwd=tmp_path).ok().err
+
+
+def test_a_target_runs_as_nobody_else_afterwards(shop: Org, tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("{{ stronghold://shop/KEY }}")
+    (tmp_path / "there").write_text("old")
+    (tmp_path / "there").chmod(0o4700)
+    shop.run("env", "render", "t", "-o", "there", cwd=tmp_path).ok()
+    assert mode(tmp_path / "there") == 0o700
+
+
 def test_an_agent_renders_what_it_may_read(shop: Org, new_machine: Callable[..., Machine], tmp_path: Path) -> None:
     environment = with_token(shop.make_agent("renderer", {"shop": {}}), GITHUB_ACTIONS="true")
     (tmp_path / "t").write_text("{{ stronghold://KEY }}")

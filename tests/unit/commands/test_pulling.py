@@ -9,7 +9,7 @@ import pytest
 from stronghold_cli.commands import pulling
 from stronghold_cli.commands.reading import ReadProfile
 from stronghold_cli.crypto.secrets import Secret
-from stronghold_cli.formats.table import FORMATS
+from stronghold_cli.formats.table import FORMATS, READERS
 from stronghold_cli.protocol.errors import UsageError
 
 VALUE = "hunter2"
@@ -30,12 +30,18 @@ def holds(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(pulling, "read_profile", lambda *_: profile)
 
 
-def pull(format_name: str | None, *allowed: str, output: str | None = None, exclude: str | None = None) -> None:
+def pull(
+    format_name: str | None,
+    *allowed: str,
+    output: str | None = None,
+    exclude: str | None = None,
+    reader: str | None = None,
+) -> None:
     pulling.pull(
         profile="production",
         output=output,
         format_name=format_name,
-        reader=None,
+        reader=reader,
         strict=False,
         allow=None,
         base64_keys=None,
@@ -62,6 +68,54 @@ def test_a_dangerous_name_is_refused_for_processes_unless_this_very_name_is_allo
         assert VALUE not in caught.value.message + caught.value.hint
     assert capfdbinary.readouterr() == (b"", b"")
     pull(format_name, name)
+    assert name.encode() in capfdbinary.readouterr().out
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_dialect_for_one_reader_is_for_processes(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], reader: str
+) -> None:
+    """Else ``--reader compose`` would write what ``--format compose`` refuses."""
+    holds(monkeypatch, "FINE", "LD_PRELOAD")
+    for format_name in (None, "dotenv"):
+        with pytest.raises(UsageError, match="LD_PRELOAD"):
+            pull(format_name, reader=reader)
+    assert capfdbinary.readouterr() == (b"", b"")
+    pull(None, "LD_PRELOAD", reader=reader)
+    assert b"LD_PRELOAD=" in capfdbinary.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("format_name", "name"),
+    [
+        ("powershell", "Path"),
+        ("powershell", "PSModulePath"),
+        ("powershell", "pathext"),
+        ("powershell", "ComSpec"),
+        ("github", "Path"),
+        ("github", "bash_env"),
+    ],
+)
+def test_a_name_that_may_reach_windows_is_dangerous_in_any_case(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], format_name: str, name: str
+) -> None:
+    """Windows does not tell upper case from lower."""
+    holds(monkeypatch, "FINE", name)
+    for allowed in ((), (name.swapcase(),)):
+        with pytest.raises(UsageError, match=f"sets {name},"):
+            pull(format_name, *allowed)
+    pull(format_name, name)
+    assert name.encode() in capfdbinary.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("format_name", "name"), [("systemd", "Path"), ("docker", "path"), ("shell", "Path"), ("shell", "env")]
+)
+def test_a_name_in_another_case_is_another_name_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], format_name: str, name: str
+) -> None:
+    holds(monkeypatch, name)
+    pull(format_name)
     assert name.encode() in capfdbinary.readouterr().out
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+from base64 import b64decode
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from stronghold_cli.formats import (
     compose,
+    csv_rows,
     docker,
     dotenv_go,
     dotenv_node,
@@ -150,13 +156,75 @@ def test_csv_has_a_header_and_quotes_every_value() -> None:
     assert line("csv", b'a"b,\n\r') == b'name,value\nK,"a""b,\n\r"\n'
 
 
+@pytest.mark.parametrize("sign", "=+-@\t\r")
+def test_csv_tells_the_keys_that_a_spreadsheet_would_compute(sign: str) -> None:
+    formula = f"{sign}cmd|' /C calc'!A0".encode()
+    rendered = render("csv", {"A": formula, "B": b"1" + formula, "C": formula, "D": b""}, random=os.urandom)
+    (told,) = rendered.notes
+    assert told.startswith("A, C: a spreadsheet would take the value for a formula")
+    assert "calc" not in told
+    assert csv_rows.read(rendered.content)["A"] == formula
+    assert render("csv", {"B": b"1" + formula, "D": b""}, random=os.urandom).notes == ()
+
+
 # --- powershell, tfvars -------------------------------------------------------------------------------------------------
 
 
-def test_powershell_doubles_each_of_its_quotes() -> None:
-    value = "it's \u2018\u2019\u201a\u201b $x `n".encode()
-    assert line("powershell", value) == "$env:K = 'it''s \u2018\u2018\u2019\u2019\u201a\u201a\u201b\u201b $x `n'\n".encode()
-    assert powershell.read("$env:K = '\u2018''\u201a'\n".encode()) == {"K": "\u2018'".encode()}
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        (b"", b"$env:K = ''\n"),
+        (b"it's ''$x `n\"\r\n", b"$env:K = 'it''s ''''$x `n\"\r\n'\n"),
+        (
+            "\u00d1;calc #".encode(),
+            b"$env:K = [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String('w5E7Y2FsYyAj'))\n",
+        ),
+        ("'\u2019".encode(), b"$env:K = [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String('J+KAmQ=='))\n"),
+    ],
+)
+def test_powershell_is_written_in_ascii(value: bytes, content: bytes) -> None:
+    assert line("powershell", value) == content
+    assert powershell.read(content) == {"K": value}
+
+
+def code_pages(content: bytes) -> Iterator[str]:
+    """A file as machines read it that have no byte order mark to go by; what Windows-1252 lacks is as in Latin-1."""
+    yield content.decode("utf-8")
+    yield "".join(bytes([byte]).decode("latin-1" if byte in b"\x81\x8d\x8f\x90\x9d" else "cp1252") for byte in content)
+    for name in ("cp1250", "cp1251", "cp932", "cp936", "cp949"):
+        yield content.decode(name, "replace")
+
+
+QUOTE = "['\u2018-\u201b]"  # what PowerShell's tokenizer takes for a single quote
+TEXT = re.compile(f"{QUOTE}((?:[^'\u2018-\u201b]|{QUOTE}{{2}})*+){QUOTE}")
+AROUND = re.compile(
+    r"\n?\$env:K\d+ = (?:\[Text\.Encoding]::UTF8\.GetString\(\[Convert]::FromBase64String\()?|\)\)(?=\n)|\n\Z"
+)
+
+
+def literals(script: str) -> list[str]:
+    """The texts in single quotes of a script of such assignments; ``ValueError`` where anything else stands there."""
+    texts, position = [], 0
+    while position < len(script):
+        if text := TEXT.match(script, position):
+            texts.append(re.sub(f"({QUOTE}){QUOTE}", r"\1", text[1]))
+        elif not (text := AROUND.match(script, position)):
+            raise ValueError("something that is no text would be run")
+        position = text.end()
+    return texts
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=4))
+@example(["\u00d1;calc #"])
+@example(["\u2018\u2019\u201a\u201b", "\u2202", "it's"])
+def test_powershell_is_taken_for_the_same_texts_in_every_code_page(values: list[str]) -> None:
+    named = {f"K{number}": value.encode() for number, value in enumerate(values)}
+    content = render("powershell", named, random=os.urandom).content
+    for script in code_pages(content):
+        read = literals(script)
+        assert [
+            text if value.isascii() else b64decode(text).decode() for text, value in zip(read, values, strict=True)
+        ] == values
 
 
 def test_powershell_tells_that_older_ones_take_empty_variables_away() -> None:

@@ -59,7 +59,7 @@ def test_one_secret_of_bws_is_taken() -> None:
     [
         ('{"A":\n"s3cret"}', "x.json", "bws", "x.json, line 1: this is not what that tool writes."),
         ('[\n{"key":"A"}]', "x.json", "bws", "x.json, line 2: this is not what that tool writes."),
-        ('[\n{"key":"A-B","value":"s3cret"}]', "x.json", "bws", "x.json, line 2: 'A-B' is not a legal secret name."),
+        ('[\n{"key":"A-B","value":"s3cret"}]', "x.json", "bws", "x.json, line 2: the name is not legal for a secret."),
         ('["s3cret"]', "x.json", "doppler", "x.json, line 1: this is not what that tool writes."),
         ('{"A":{"raw":"s3cret"}}', "x.json", "doppler", "x.json, line 1: the value of 'A' is not a string."),
         ('["s3cret"]', "x.json", "infisical", "x.json, line 1: this is not what that tool writes."),
@@ -110,9 +110,10 @@ def test_yaml_is_read_as_it_is_written() -> None:
     ("content", "message"),
     [
         ("A: 1\nB: 2\nA: s3cret\n", "x.yaml, line 3: A stands there twice, first in line 1."),
-        ("A: 1\nB-C: s3cret\n", "x.yaml, line 2: 'B-C' is not a legal secret name."),
+        ("A: 1\nB-C: s3cret\n", "x.yaml, line 2: the name is not legal for a secret."),
         ("A: 's3cret\nB: 2\n", "x.yaml, line 3: this is not YAML that can be read."),
         ("A: 1\n\tB: s3cret\n", "x.yaml, line 2: this is not YAML that can be read."),
+        ("A: 1\ns3cret+/: [x]\n", "x.yaml, line 2: a value is not a string."),
         ("A:\nB: 1\n", "x.yaml, line 1: the value of 'A' is not a string."),
         ("A: ~\n", "x.yaml, line 1: the value of 'A' is not a string."),
         ("- s3cret\n", "x.yaml, line 1: the file is not one map of names to values."),

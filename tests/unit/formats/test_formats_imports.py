@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stronghold_cli.formats.imports import parse_env
+from stronghold_cli.formats.imports import names_in, parse_env
 from stronghold_cli.protocol.errors import UsageError
 from stronghold_cli.protocol.names import MAX_SECRETS, MAX_VALUE
 
@@ -70,11 +70,14 @@ def test_comments_export_and_blank_lines_are_nothing() -> None:
     ("content", "message"),
     [
         (b"A=1\n\n# c\n\nA=s3cret\n", ".env, line 5: A stands there twice, first in line 1."),
-        (b"A=1\n\nB-C=s3cret\n", ".env, line 3: 'B-C' is not a legal secret name."),
-        (b"1A=s3cret", ".env, line 1: '1A' is not a legal secret name."),
-        (("A" * 256).encode() + b"=1", f".env, line 1: '{'A' * 40}' is not a legal secret name."),
-        ("\u00c4=s3cret".encode(), ".env, line 1: '\u00c4' is not a legal secret name."),
-        (b"A=1\n\n\nB\nC=2\n", ".env, line 4: 'B' has no = after it."),
+        (b"A=1\n\nB-C=s3cret\n", ".env, line 3: the name is not legal for a secret."),
+        (b"1A=s3cret", ".env, line 1: the name is not legal for a secret."),
+        (("A" * 256).encode() + b"=1", ".env, line 1: the name is not legal for a secret."),
+        ("\u00c4=s3cret".encode(), ".env, line 1: the name is not legal for a secret."),
+        (b"A=1\n\n\nB\nC=2\n", ".env, line 4: there is no = after the name."),
+        (b"KEY=MIIEv\ns3cret\n", ".env, line 2: there is no = after the name."),
+        (b"KEY=MIIEv\ns3cret+/==\n", ".env, line 2: the name is not legal for a secret."),
+        (b"A=ENC[x]\nsops_mac=y\n", ".env, line 2: the file is still encrypted by sops."),
         (b"A=1\n\nB='s3cret\nC=2\n", ".env, line 3: a quote is not closed, or text follows the closing one."),
         (b'A=1\nB="s3cret" s3cret\n', ".env, line 2: a quote is not closed, or text follows the closing one."),
         (b"A=1\nB C=s3cret\n", ".env, line 2: this is not a KEY=value line."),
@@ -104,7 +107,7 @@ def test_what_is_doubtful_is_refused_with_its_line(content: bytes, message: str)
         (b'{"A":{"B":"s3cret"}}', "x.json, line 1: the value of 'A' is not a string."),
         (b'{"A":"1",\n\n"A":"s3cret"}', "x.json, line 3: A stands there twice, first in line 1."),
         (b'{"A":null}', "x.json, line 1: the value of 'A' is not a string."),
-        (b'{"A-B":"s3cret"}', "x.json, line 1: 'A-B' is not a legal secret name."),
+        (b'{"A-B":"s3cret"}', "x.json, line 1: the name is not legal for a secret."),
         (b'{"A":"s3cret\\u0000"}', "x.json, line 1: the value of A holds a NUL, which no environment variable can carry."),
         (b'{"A":"\\ud800"}', "x.json, line 1: the value of A holds half of a surrogate pair."),
         (b"[" * 100_000, "x.json: this is not JSON that can be read."),
@@ -114,6 +117,16 @@ def test_what_is_doubtful_is_refused_with_its_line(content: bytes, message: str)
 )
 def test_json_that_is_no_flat_object_of_strings_is_refused(content: bytes, message: str) -> None:
     assert fault(content, "x.json") == message
+
+
+def test_a_secret_may_be_called_after_sops() -> None:
+    assert parse_env(b"sops_age_key=1\nsops=2\n", ".env") == {"sops_age_key": b"1", "sops": b"2"}
+
+
+def test_a_list_of_names_shows_nothing_that_is_none() -> None:
+    with pytest.raises(UsageError) as caught:
+        names_in(b"A\nMIIEv\ns3cret+/==\n", ".env.example")
+    assert caught.value.message == ".env.example, line 3: the name is not legal for a secret."
 
 
 def test_a_value_of_the_greatest_size_is_taken() -> None:

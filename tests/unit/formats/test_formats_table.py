@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from stronghold_cli.formats import dotenv, table
+from stronghold_cli.formats.carried import carried
 from stronghold_cli.formats.options import Options
 from stronghold_cli.formats.table import FORMATS, Rendered, render
 from stronghold_cli.protocol.errors import Unwritable, UsageError
@@ -185,3 +186,9 @@ def test_writing_one_format_loads_no_other_and_nothing_heavy(format_name: str) -
 def _root() -> str:
     assert table.__file__
     return table.__file__.removesuffix("/stronghold_cli/formats/table.py")
+
+
+def test_no_format_is_for_readers_that_run_what_a_value_holds() -> None:
+    """Ansible takes the values of a vars file for Jinja2 templates, a spreadsheet takes some for formulas."""
+    purposes = " ".join(row.purpose for row in carried())
+    assert not [reader for reader in ("Ansible", "spreadsheet") if reader in purposes]

@@ -36,7 +36,6 @@ def test_references_are_replaced_once_and_exactly(template: bytes, expected: byt
         b"{{ A }} {{ .Values.a }} {% if x %} ${A} $(A) $A %A% {{{{ }} }}",
         b"stronghold://A",
         b"{ stronghold://A }",
-        b"{{ stronghold://A }",
         b"{{ stronghold:A }}",
         b"{{ Stronghold://A }}",
         b"{{\nstronghold://A }}",
@@ -62,6 +61,14 @@ def test_text_without_braces_stays(template: bytes) -> None:
         (b"{{ stronghold:///A }}", "t, line 1: {{ stronghold:///A }} names no secret."),
         (b"{{ stronghold://prod/ }}", "t, line 1: {{ stronghold://prod/ }} names no secret."),
         (b"\n{{ stronghold://A B }}", "t, line 2: {{ stronghold://A B }} names no secret."),
+        (
+            b"{{ stronghold://A {{ stronghold://B }}",
+            "t, line 1: {{ stronghold://A {{ stronghold://B }} is not ended by }} in its line.",
+        ),
+        (b"\n{{ stronghold://A }\n}", "t, line 2: {{ stronghold://A } is not ended by }} in its line."),
+        (b"{{stronghold://A\r\n}}", "t, line 1: {{stronghold://A is not ended by }} in its line."),
+        (b"{{ stronghold://A }}\n{{\tstronghold://", "t, line 2: {{\tstronghold:// is not ended by }} in its line."),
+        (b"{{ stronghold://A}B }}", "t, line 1: {{ stronghold://A}B }} is not ended by }} in its line."),
     ],
 )
 def test_a_reference_that_names_nothing_is_told_with_its_line(template: bytes, message: str) -> None:

@@ -100,6 +100,24 @@ def test_dotenv_prefers_a_form_that_no_shell_runs() -> None:
     assert "would run" not in note(b"\\\\ `touch x`")
 
 
+@pytest.mark.parametrize("held", ["$[A]", "${PATH:A}", "${", "${@P", "$A[B]", "$#[A]", "$^=~A[B]", "$$[A]", "$\u00e9[A]"])
+def test_dotenv_refuses_what_a_shell_would_compute_in_double_quotes(held: str) -> None:
+    """In bash and zsh that runs a command in the value of A (below, and tests/conformance with these shells)."""
+    for value in (f"it's {held}", f"\r{held}"):
+        assert "a shell that sources the file may run commands by it" in dotenv.refusal("B", value.encode())
+        allowed = Options(allowed=frozenset({"B"}))
+        rendered = render("dotenv", {"B": value.encode()}, random=os.urandom, options=allowed)
+        assert "would run a part of the value" in rendered.notes[0]
+    for value in (held, f'say "{held}"', f"\\\\{held}\\"):
+        assert line("dotenv", value.encode()).startswith(b"K='")
+        assert "would run" not in note(value.encode())
+
+
+@pytest.mark.parametrize("value", [b"it's $5", b"it's $A [B]", b"it's a[0]", b"it's $ {A}", b"it's {A}$"])
+def test_dotenv_carries_dollars_that_no_shell_computes(value: bytes) -> None:
+    assert dotenv.refusal("K", value) == ""
+
+
 def test_dotenv_says_where_every_form_lets_a_shell_run_a_part() -> None:
     assert "would run a part of the value" in note(b"it's `touch x`")
     assert "would run a part of the value" in note(b"\r`touch x`")
@@ -255,6 +273,9 @@ def test_the_reference_reader_of_github_reads_as_the_runner() -> None:
         (csv_rows, b"name,value\nA,1\n"),
         (powershell, b"$env:A = 'it's'\n"),
         (powershell, b"A = '1'\n"),
+        (powershell, "$env:A = '\u00e9'\n".encode()),
+        (powershell, b"$env:A = 'YQ=='))\n"),
+        (powershell, b"$env:A = [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String('a b'))\n"),
         (dotenv_node, b"A='b' c\n"),
         (dotenv_go, b"A='b\n"),
         (dotenv_go, b"A='b\r\nc'\n"),

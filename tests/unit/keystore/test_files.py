@@ -35,6 +35,33 @@ def test_a_written_file_is_private_and_read_back(tmp_path: Path) -> None:
     assert names(path.parent) == ["file"]
 
 
+def test_the_mode_is_that_of_the_written_file_whatever_its_name_means_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may put a link in its place, in a folder that they may write: what that leads to keeps its mode."""
+    foreign = tmp_path / "foreign"
+    foreign.write_bytes(b"x")
+    foreign.chmod(0o600)
+    write = os.write
+
+    def write_and_swap(descriptor: int, content: bytes) -> int:
+        (fresh,) = tmp_path.glob("*.new")
+        fresh.rename(tmp_path / "moved")
+        fresh.symlink_to(foreign)
+        return write(descriptor, content)
+
+    monkeypatch.setattr(os, "write", write_and_swap)
+    write_private(str(tmp_path / "file"), b"one", mode=0o644)
+    assert stat.S_IMODE(foreign.stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "moved").stat().st_mode) == 0o644
+
+
+def test_where_the_system_has_no_mode_of_open_files_the_name_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "fchmod")
+    write_private(str(tmp_path / "file"), b"one", mode=0o644)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
 def test_no_file_is_none(tmp_path: Path) -> None:
     assert read_private(str(tmp_path / "none" / "file"), 10) is None
 

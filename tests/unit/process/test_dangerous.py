@@ -30,6 +30,11 @@ from stronghold_cli.process.dangerous import danger
             "command",
             "GIT_SSH_COMMAND GIT_SSH GIT_ASKPASS GIT_CONFIG_COUNT GIT_CONFIG_KEY_0 GIT_EXTERNAL_DIFF EDITOR PAGER LESSOPEN",
         ),
+        (
+            "interpreter",
+            "MAILPATH INPUTRC PROMPT RPROMPT MODULE_PATH COMSPEC PATHEXT WINDIR USERPROFILE PSModulePath PSMODULEPATH",
+        ),
+        ("command", "FCEDIT NULLCMD READNULLCMD LESS AWS_PAGER"),
         ("trust", "SSL_CERT_FILE SSL_CERT_DIR NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE CURL_CA_BUNDLE SSLKEYLOGFILE"),
         (
             "own",
@@ -49,3 +54,10 @@ HARMLESS = """
 
 def test_names_that_profiles_hold_are_not() -> None:
     assert [name for name in HARMLESS.split() if danger(name)] == []
+
+
+def test_names_that_may_reach_windows_are_dangerous_in_any_case() -> None:
+    names = "Path pathExt ComSpec PSModulePath SystemRoot ld_preload Node_Options npm_Config_Prefix git_config_count"
+    assert [name for name in names.split() if not danger(name, any_case=True)] == []
+    assert [name for name in HARMLESS.split() if danger(name, any_case=True)] == []
+    assert danger("Path") == danger("Node_Options") == ""

@@ -104,6 +104,14 @@ def test_a_dangerous_name_is_refused_unless_this_very_name_is_allowed(name: str)
     assert child_environment({name: b"x"}, {}, allowed=[name]) == {name.encode(): b"x"}
 
 
+def test_on_windows_a_name_is_dangerous_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert child_environment({"Path": b"x"}, {})
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(UsageError, match="Path"):
+        child_environment({"Path": b"x"}, {})
+    assert child_environment({"Path": b"x"}, {}, allowed=["Path"])
+
+
 @pytest.mark.parametrize("name", ["", "1A", "A-B", "A=B", "A\0", "BASH_FUNC_x%%", "Ä"])
 def test_a_name_that_no_profile_may_hold_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
