@@ -164,19 +164,20 @@ def compare_pulls(small: list[str], crowd: list[str], rounds: int) -> tuple[floa
 
 def measure_syncs(folder: Path, home: dict[str, str], rounds: int) -> tuple[float, float, float]:
     """Seconds of a first sync, the MiB that it leaves, and seconds of a sync after one commit of another device."""
-    data = Path(home["HOME"]) / ".local/share/stronghold/orgs"
+    data = Path(home["HOME"]) / ".local/share/stronghold"
     first, later = [], []
     for turn in range(rounds):
-        for kept in data.iterdir():
+        for kept in (data / "orgs").iterdir():
             kept.unlink()
         first.append(large.run(home, "profile", "list", "--json")[1])
+        # What another device has done is what this one no longer knows: copy and mark as they were before.
         before = folder / f"before-{turn}"
         shutil.copytree(data, before)
         large.run(home, "profile", "create", f"another-{turn}")
-        for kept in before.iterdir():
-            os.replace(kept, data / kept.name)
+        shutil.rmtree(data)
+        shutil.copytree(before, data)
         later.append(large.run(home, "profile", "list", "--json")[1])
-    size = sum(kept.stat().st_size for kept in data.iterdir()) / (1 << 20)
+    size = sum(kept.stat().st_size for kept in (data / "orgs").iterdir()) / (1 << 20)
     return statistics.median(first), size, statistics.median(later)
 
 
