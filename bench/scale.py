@@ -10,7 +10,6 @@ Usage: python bench/scale.py [--agents N] [--secrets N] [--rounds N] [--check] [
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import subprocess

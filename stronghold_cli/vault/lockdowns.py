@@ -141,7 +141,7 @@ def woken_by(state: OrgState, lifted: Iterable[Lockdown]) -> list[bytes]:
 def _require_worn(agents: Iterable[Agent], label: str) -> None:
     """A label that nobody has is a slip of the pen, and would stop nobody."""
     key, _, value = label.partition("=")
-    worn = set()
+    worn: set[str] = set()
     for agent in agents:
         if agent.labels.get(key) == value:
             return
