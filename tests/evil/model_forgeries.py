@@ -49,7 +49,7 @@ def sign_otherwise(dice: random.Random, answer: Answer, other: Answer) -> Answer
     signed: Signed = getattr(answer, part)
     who = dice.choice(PEOPLE)
     made = dice.choice((replace(signed, key=who), replace(signed, claims=who), replace(signed, claims=who, key=who)))
-    if dice.random() < 0.1:
+    if dice.random() < 0.1 and answer.org:
         made = replace(signed, claims=ROOT, key=dice.choice((who, answer.org[-1].document.root)))
     return replace(answer, **{part: made})
 

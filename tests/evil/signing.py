@@ -66,5 +66,5 @@ def commit_of(scene: Scene) -> Request:
 
 def effects(scene: Scene) -> list[Any]:
     """Whatever a request that was taken would leave."""
-    tables = ("log_heads", "nonces", "tokens", "shares", "signed_documents")
+    tables = ("log_heads", "requests", "tokens", "shares", "signed_documents")
     return [scene.server.query(f"SELECT * FROM {table}") for table in tables]

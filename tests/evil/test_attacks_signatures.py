@@ -181,7 +181,7 @@ def test_attack_45_own_keys_on_own_routes_are_served(scene: Scene) -> None:
         assert request.send(scene).status == 200
 
 
-@pytest.mark.parametrize("table", ["log_leaves", "log_nodes", "log_heads", "log_sides", "nonces"])
+@pytest.mark.parametrize("table", ["log_leaves", "log_heads", "log_sides", "requests"])
 def test_attack_56_log_not_writable_no_secret(scene: Scene, agent: Agent, table: str) -> None:
     """Whichever part of the entry cannot be written: no secret, no commit; and both go on once it can be."""
     agent.gets(PRODUCTION)

@@ -224,8 +224,8 @@ class Reader(Protocol):
         """Those of the blobs that this very operator sent ahead: hash to length in bytes."""
 
     def all_sent_ahead(self, org_id: bytes, operator_id: bytes | None) -> list[bytes]:
-        """The hashes of all blobs that this operator (``None``: anybody of the org) sent ahead and no commit has named yet,
-        sorted."""
+        """The hashes of all blobs that this operator (``None``: anybody of the org) sent ahead and no commit has named yet;
+        sorted, for anybody by the operators first."""
 
     def bytes_ahead(self, org_id: bytes, operator_id: bytes | None, least: int) -> int:
         """How much an operator (``None``: all of the org) has sent ahead, each blob counted as ``least`` bytes or more."""
