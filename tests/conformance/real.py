@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -32,7 +33,7 @@ Values = dict[str, bytes]
 Answer = Values | None
 
 
-class Reader:
+class Reader(ABC):
     """A reader: its name in the table, what it is to the notes of ``dotenv``, and how it is run."""
 
     own = False
@@ -43,13 +44,13 @@ class Reader:
         self.note = note  # the title by which a note of the default dotenv names it
 
     @cached_property
+    @abstractmethod
     def version(self) -> str:
         """The version that is installed here; empty where it is missing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, files: Sequence[bytes], names: Sequence[Sequence[str]]) -> list[Answer]:
         """What the reader takes from each file."""
-        raise NotImplementedError
 
 
 class LineReader(Reader):

@@ -201,6 +201,18 @@ def test_short_way_takes_only_what_it_knows(full: Furnished, caplog: pytest.LogC
     assert not begin(full, signed(full))
 
 
+def test_a_fault_of_the_short_way_is_logged_and_left_to_the_application(
+    full: Furnished, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault of our own")
+
+    monkeypatch.setattr(full.org.world.app.quick, "_plan", fail)
+    assert not begin(full, signed(full))
+    (record,) = (each for each in caplog.records if each.exc_info)
+    assert isinstance(record.exc_info and record.exc_info[1], RuntimeError)
+
+
 @pytest.mark.parametrize("whose", ["known", "new"])
 def test_signature_and_clock_are_looked_at_for_known_and_for_new_tokens(full: Furnished, whose: str) -> None:
     world = full.org.world

@@ -8,7 +8,12 @@ import pytest
 
 from stronghold_cli.protocol.envelope import Envelope
 from stronghold_cli.protocol.errors import IntegrityError
-from stronghold_cli.protocol.signers import verify_contents_signer, verify_head_signer, verify_structure_signer
+from stronghold_cli.protocol.signers import (
+    require_author,
+    verify_contents_signer,
+    verify_head_signer,
+    verify_structure_signer,
+)
 from tests.support.org import TestOrg, workshop
 
 ORG = workshop()
@@ -75,3 +80,16 @@ def test_a_key_that_was_replaced_no_longer_counts() -> None:
     operators = {**DOCUMENT.operators, ada: DOCUMENT.operators[ada].replace(sign=copy.keysets["rob"].sign.public)}
     with pytest.raises(IntegrityError, match="does not verify"):
         verify_head_signer(ORG.sign(HEAD, "ada"), DOCUMENT.replace(operators=operators))
+
+
+@pytest.mark.parametrize("who", ["ada", "eve", "rob", "una", "root"])
+def test_who_may_make_a_client_say_that_it_is_too_old(who: str) -> None:
+    """Whoever writes: an admin or an editor, with the key that stands in the org; nobody else, and not under their name."""
+    if who in {"ada", "eve"}:
+        require_author("head", ORG.sign(HEAD, who), DOCUMENT)
+    else:
+        with pytest.raises(IntegrityError, match="not signed by somebody who may sign it now"):
+            require_author("head", ORG.sign(HEAD, who), DOCUMENT)
+    under_her_name = ORG.sign(HEAD, "rob").replace(keyid=ORG.sign(HEAD, "ada").keyid)
+    with pytest.raises(IntegrityError):
+        require_author("head", under_her_name, DOCUMENT)
